@@ -1,0 +1,184 @@
+"""The door: every request passes here, is given an id, is asked who it is and whether it may, and is logged.
+
+From a request to an answer: recognise the route, identify the principal, parse the name, ask whether the principal
+may, let the handler answer. Whatever is raised on the way becomes the specification's error, or a bare 500.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from starlette.datastructures import Headers
+
+from registry.api.body import Body, ClientGone
+from registry.api.call import Call, Query
+from registry.api.client import client_address
+from registry.api.errors import error_response, fault_response
+from registry.api.exchange import Exchange
+from registry.api.routes import ROUTES, Endpoint, Public, Route, require_declared
+from registry.api.uploads import progress_headers
+from registry.oci.errors import (
+    BlobReferenced,
+    DeletionDisabled,
+    MethodUnsupported,
+    RangeNotSatisfiable,
+    RegistryError,
+    RouteUnknown,
+    Unauthorized,
+    UploadOutOfOrder,
+)
+from registry.oci.names import RepositoryName
+from registry.operations.access import authorize
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from ipaddress import IPv4Network, IPv6Network
+
+    from starlette.responses import Response
+    from starlette.types import Message, Receive, Scope, Send
+
+    from registry.auth.authenticator import Authenticator
+    from registry.operations.registry import Registry
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS_WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+_SPECIFICATION: Final = "https://github.com/opencontainers/distribution-spec"
+
+access_log = structlog.get_logger("registry.access")
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSettings:
+    """`trusted_proxies`: whose word about the client's address is believed."""
+
+    body_idle_seconds_max: float
+    trusted_proxies: Sequence[IPv4Network | IPv6Network] = ()
+
+
+class Door:
+    """The ASGI application for HTTP."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        authenticator: Authenticator,
+        settings: DoorSettings,
+        routes: Sequence[Route] = ROUTES,
+    ) -> None:
+        """Refuse to exist with a route that does not declare what it needs (RouteUndeclared)."""
+        require_declared(routes)
+        self._registry = registry
+        self._authenticator = authenticator
+        self._settings = settings
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        headers = Headers(scope=scope)
+        exchange = Exchange(_request_id(headers), scope["method"], send)
+        body = Body(receive, self._settings.body_idle_seconds_max)
+        try:
+            await self._answer(scope, headers, body, exchange)
+        except ClientGone:
+            exchange.gone = True
+        finally:
+            access_log.info(
+                "request",
+                id=exchange.request_id,
+                method=scope["method"],
+                path=scope["path"],
+                status=499 if exchange.gone else exchange.status,
+                bytes_in=body.received,
+                bytes_out=exchange.sent,
+                seconds=round(time.perf_counter() - exchange.started_at, 6),
+                client=client_address(scope, headers, self._settings.trusted_proxies),
+            )
+
+    async def _answer(self, scope: Scope, headers: Headers, body: Body, exchange: Exchange) -> None:
+        try:
+            response = await self._handle(scope, headers, body)
+            await response(scope, _nothing_to_receive, exchange.send)
+        except ClientGone:
+            raise
+        except RegistryError as error:
+            if exchange.status:
+                raise  # too late to say so: the server closes the connection
+            response = error_response(error, self._headers_of(error, scope))
+            await self._refuse(response, scope, headers, body, exchange)
+        except Exception:
+            log.exception(
+                "request failed", id=exchange.request_id, method=scope["method"], path=scope["path"]
+            )
+            if exchange.status:
+                raise
+            await self._refuse(fault_response(exchange.request_id), scope, headers, body, exchange)
+
+    async def _handle(self, scope: Scope, headers: Headers, body: Body) -> Response:
+        endpoint, name, parameter = self._find(scope["method"], scope["path"])
+        principal = await self._authenticator.identify(headers.get("authorization"))
+        repository = None if name is None else RepositoryName.parse(name)
+        if not isinstance(endpoint.needs, Public):
+            authorize(self._registry, principal, endpoint.needs, repository)
+        query = Query(scope["query_string"])
+        call = Call(self._registry, principal, scope["method"], headers, query, body, repository, parameter)
+        return await endpoint.handler(call)
+
+    def _find(self, method: str, path: str) -> tuple[Endpoint, str | None, str]:
+        for route in self._routes:
+            match = route.pattern.fullmatch(path)
+            if match is None:
+                continue
+            endpoint = route.methods.get(method)
+            if endpoint is None:
+                raise MethodUnsupported(method, sorted(route.methods))
+            groups = match.groupdict()
+            return endpoint, groups.get("name"), groups.get("parameter", "")
+        raise RouteUnknown(f"nothing is at this path; the API is described at {_SPECIFICATION}")
+
+    async def _refuse(
+        self, response: Response, scope: Scope, headers: Headers, body: Body, exchange: Exchange
+    ) -> None:
+        """Answer although the client may still be sending; the connection cannot be used for more after that."""
+        unread = scope["method"] not in _METHODS_WITHOUT_BODY and not body.finished
+        if not unread or headers.get("content-length") == "0":
+            await response(scope, _nothing_to_receive, exchange.send)
+            return
+        response.headers["connection"] = "close"
+        exchange.hold_back_end = True
+        await response(scope, _nothing_to_receive, exchange.send)
+        if headers.get("expect", "").lower() != "100-continue" or body.received:
+            await body.drain()
+        exchange.hold_back_end = False
+        await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _headers_of(self, error: RegistryError, scope: Scope) -> Mapping[str, str]:
+        """What the specification, or HTTP, wants beside the error."""
+        match error:
+            case Unauthorized():
+                return {"www-authenticate": self._authenticator.challenge}
+            case MethodUnsupported():
+                return {"allow": ", ".join(error.allowed)}
+            case BlobReferenced() | DeletionDisabled():
+                return {"allow": "GET, HEAD"}
+            case RangeNotSatisfiable():
+                return {"content-range": f"bytes */{error.size}"}
+            case UploadOutOfOrder():
+                _, name, upload = self._find(scope["method"], scope["path"])
+                return progress_headers(name or "", upload, error.size)
+            case _:
+                return {}
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+async def _nothing_to_receive() -> Message:
+    return {"type": "http.disconnect"}

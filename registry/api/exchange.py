@@ -1,0 +1,41 @@
+"""An answer on its way out."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Send
+
+
+class Exchange:
+    """Adds the headers that every answer has, counts its bytes, remembers its status.
+
+    `gone`: the client did not wait for it. `hold_back_end`: the end is not passed on before the door says so.
+    """
+
+    def __init__(self, request_id: str, method: str, send: Send) -> None:
+        self.request_id = request_id
+        self.started_at = time.perf_counter()
+        self.status = 0
+        self.sent = 0
+        self.gone = False
+        self.hold_back_end = False
+        self._head = method == "HEAD"  # whose body the server keeps to itself
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        """Pass the message on to the server."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [
+                *message["headers"],
+                (b"docker-distribution-api-version", b"registry/2.0"),
+                (b"x-request-id", self.request_id.encode("ascii")),
+            ]
+        else:
+            self.sent += 0 if self._head else len(message.get("body", b""))
+            if self.hold_back_end:
+                message["more_body"] = True
+        await self._send(message)

@@ -1,0 +1,59 @@
+"""`/v2/<name>/manifests/<reference>` (end-3, 7a, 7b, 9). What Accept says is not asked: nothing is ever converted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from registry.api.caching import content_headers, is_unchanged
+from registry.oci.digest import Digest
+from registry.oci.errors import ManifestTooLarge
+from registry.oci.manifest import Manifest
+from registry.oci.names import Tag, parse_reference
+from registry.operations import manifests
+
+if TYPE_CHECKING:
+    from registry.api.call import Call
+
+
+async def get(call: Call) -> Response:
+    """200 with the exact bytes as pushed, 304, or 404 MANIFEST_UNKNOWN; HEAD is the same without the bytes."""
+    reference = parse_reference(call.parameter)
+    found = await manifests.get(call.registry, call.repository, reference, head=call.method == "HEAD")
+    headers = content_headers(found.digest, immutable=isinstance(reference, Digest))
+    if is_unchanged(call.headers, found.digest):
+        return Response(status_code=304, headers=headers)
+    headers |= {"content-type": found.media_type, "content-length": str(found.size)}
+    return Response(found.content, headers=headers | {"x-content-type-options": "nosniff"})
+
+
+async def put(call: Call) -> Response:
+    """201; 400 MANIFEST_INVALID, DIGEST_INVALID or MANIFEST_BLOB_UNKNOWN; 413."""
+    reference = parse_reference(call.parameter)
+    tags = [Tag.parse(tag) for tag in call.query.all("tag")] if isinstance(reference, Digest) else []
+    manifest = Manifest.parse(await _content(call), call.headers.get("content-type"))
+    push = await manifests.put(call.registry, call.repository, reference, manifest, tags)
+    response = Response(status_code=201)
+    response.headers["location"] = f"/v2/{call.repository}/manifests/{push.digest}"
+    response.headers["docker-content-digest"] = push.digest
+    if manifest.subject is not None:
+        response.headers["oci-subject"] = manifest.subject.digest
+    for tag in push.tags if tags else ():
+        response.headers.append("oci-tag", tag)
+    return response
+
+
+async def delete(call: Call) -> Response:
+    """202; 404 MANIFEST_UNKNOWN; 405 UNSUPPORTED where deletion is off."""
+    await manifests.delete(call.registry, call.repository, parse_reference(call.parameter))
+    return Response(status_code=202)
+
+
+async def _content(call: Call) -> bytes:
+    bytes_max = call.registry.settings.manifest_bytes_max
+    announced = call.headers.get("content-length", "0")
+    content = await call.body.read(bytes_max) if int(announced) <= bytes_max else None
+    if content is None:
+        raise ManifestTooLarge(bytes_max)
+    return content

@@ -1,0 +1,1 @@
+"""Who is asking: from credentials to a principal. What a principal may do is decided in `policy/access.py`."""

@@ -1,0 +1,82 @@
+"""Brings the tables of a database up to date, once, however many processes start at the same moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, inspect, text
+
+from registry.db.database import SqliteDatabase
+from registry.db.schema import SCHEMA_REVISION
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+    from registry.db.database import Database
+
+_ADVISORY_LOCK = 0x7265_6769_7374_7279  # "registry"
+
+
+class SchemaOutdated(Exception):
+    """The tables are not those that this version of the registry works with."""
+
+
+def migrate(database: Database) -> bool:
+    """Run what is missing, in one transaction; whether anything was."""
+    if current_revision(database) == SCHEMA_REVISION:
+        return False
+    with database.engine.connect() as connection:
+        if isinstance(database, SqliteDatabase):
+            connection.info["begin"] = "BEGIN IMMEDIATE"
+        with connection.begin():
+            if not isinstance(database, SqliteDatabase):
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            return _upgrade(connection)
+
+
+def require_current(database: Database) -> None:
+    """SchemaOutdated unless the tables are the newest."""
+    found = current_revision(database)
+    if found != SCHEMA_REVISION:
+        raise SchemaOutdated(
+            f"the database is at revision {found or 'none'}, this registry needs {SCHEMA_REVISION};"
+            " run: registry migrate"
+        )
+
+
+def current_revision(database: Database) -> str | None:
+    """The newest migration that has run, None in an empty database."""
+    with database.engine.connect() as connection, connection.begin():
+        return _revision(connection)
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Alembic's settings for running our migrations on `connection`."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(connection: Connection) -> bool:
+    from alembic import command
+
+    found = _revision(connection)
+    if found == SCHEMA_REVISION:
+        return False  # another process was faster
+    if found is not None and found > SCHEMA_REVISION:
+        raise SchemaOutdated(
+            f"the database is at revision {found}, newer than this registry's {SCHEMA_REVISION}"
+        )
+    command.upgrade(alembic_config(connection), "head")
+    return True
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found

@@ -1,0 +1,89 @@
+"""Blobs of a repository: asking for them, reading them, deleting them."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from registry.db import blobs
+from registry.oci.errors import BlobUnknown
+from registry.policy.deletion import require_enabled, require_unreferenced
+from registry.storage.contract import CHUNK_BYTES, BlobMissing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from registry.db.database import Connection
+    from registry.oci.digest import Digest
+    from registry.oci.names import RepositoryName
+    from registry.operations.registry import Registry
+    from registry.storage.contract import BlobReader
+
+READ_BYTES: Final = CHUNK_BYTES
+"""How much of a blob is best read at a time."""
+
+_MANIFESTS_NAMED_MAX: Final = 10
+
+log = structlog.get_logger(__name__)
+
+
+async def size(registry: Registry, repository: RepositoryName, digest: Digest) -> int:
+    """Bytes of a blob (end-2, HEAD); BlobUnknown where the repository may not see it."""
+    found = await registry.database.read(blobs.size_in, repository, digest)
+    if found is None:
+        raise BlobUnknown(digest)
+    return found
+
+
+@asynccontextmanager
+async def reader(registry: Registry, repository: RepositoryName, digest: Digest) -> AsyncIterator[BlobReader]:
+    """The blob, open for reading (end-2); BlobUnknown where the repository may not see it, or its bytes are gone."""
+    expected = await size(registry, repository, digest)
+    with suppress(BlobMissing):
+        async with registry.store.reader(digest) as opened:
+            if opened.size == expected:
+                yield opened
+                return
+    await _lost(registry, digest, expected)
+    raise BlobUnknown(digest)
+
+
+async def delete(registry: Registry, repository: RepositoryName, digest: Digest) -> None:
+    """The repository no longer sees the blob (end-10); BlobReferenced while one of its manifests names it."""
+    require_enabled(enabled=registry.settings.deletion_enabled)
+    await registry.database.write(_unlink, repository, digest)
+
+
+def _unlink(connection: Connection, repository: RepositoryName, digest: Digest) -> None:
+    link = blobs.hold_to_unlink(connection, repository, digest)
+    if link is None:
+        raise BlobUnknown(digest)
+    # Asked only now that the link is held: a manifest that is being pushed either holds it and is seen here after
+    # that, or finds it gone.
+    require_unreferenced(digest, blobs.manifests_naming(connection, *link, _MANIFESTS_NAMED_MAX))
+    blobs.unlink(connection, *link)
+
+
+async def _intact(registry: Registry, digest: Digest, expected: int) -> bool:
+    try:
+        async with registry.store.reader(digest) as opened:
+            return opened.size == expected
+    except BlobMissing:
+        return False
+
+
+async def _lost(registry: Registry, digest: Digest, expected: int) -> None:
+    """Rows say that the blob is there and the store says it is not: believe the store, so that a push brings it back.
+
+    Somebody may be pushing it at this moment: then either its bytes are there when we look again, or its row is
+    written after ours.
+    """
+    await registry.database.write(blobs.mark_present, digest, present=False)
+    if await _intact(registry, digest, expected):
+        await registry.database.write(blobs.mark_present, digest, present=True)
+        return
+    log.error(
+        "the bytes of a blob are gone or cut off; push it again", digest=digest, bytes_expected=expected
+    )

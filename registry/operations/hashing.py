@@ -1,0 +1,72 @@
+"""Running hashes of uploads: a convenience of the process that received the bytes, never the only copy.
+
+Where the hash of an upload is not at hand (another worker took the last chunk, a restart, another algorithm is asked
+for), it is made again by reading the bytes back. A hash's inner state is never written anywhere: reading it back in
+would mean to trust it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from registry.oci.digest import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_UPLOADS_MAX: Final = 10_000
+_INLINE_BYTES_MAX: Final = 32 * 1024
+"""Below this, hashing takes less than going to another thread for it."""
+
+
+class RunningHash:
+    """The hash of the first `size` bytes of an upload."""
+
+    def __init__(self, algorithm: str) -> None:
+        self.algorithm = algorithm
+        self.size = 0
+        self._hasher = hashlib.new(algorithm)
+
+    async def update(self, chunk: bytes) -> None:
+        """Take more bytes, off the loop where they are many."""
+        if len(chunk) <= _INLINE_BYTES_MAX:
+            self._hasher.update(chunk)
+        else:
+            await asyncio.to_thread(self._hasher.update, chunk)
+        self.size += len(chunk)
+
+    def digest(self) -> Digest:
+        """The digest of the bytes so far."""
+        return Digest.from_hash(self._hasher)
+
+
+class RunningHashes:
+    """The running hashes that this process has at hand, by upload; the oldest go first."""
+
+    def __init__(self) -> None:
+        self._hashes: OrderedDict[str, RunningHash] = OrderedDict()
+
+    async def take(
+        self, upload: str, algorithm: str, size: int, content: AsyncIterator[bytes]
+    ) -> RunningHash:
+        """The hash of the first `size` bytes: the one at hand, or one made from `content`. Its taker owns it."""
+        running = self._hashes.pop(upload, None)
+        if running is None or running.algorithm != algorithm or running.size != size:
+            running = RunningHash(algorithm)
+            if size:
+                async for chunk in content:
+                    await running.update(chunk)
+        return running
+
+    def keep(self, upload: str, running: RunningHash) -> None:
+        """Give the hash back, for the next request of this upload."""
+        self._hashes[upload] = running
+        while len(self._hashes) > _UPLOADS_MAX:
+            self._hashes.popitem(last=False)
+
+    def forget(self, upload: str) -> None:
+        """The upload has ended."""
+        self._hashes.pop(upload, None)

@@ -1,0 +1,36 @@
+"""What every deed works on: the bytes, the rows, and what the operator decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from registry.operations.hashing import RunningHashes
+
+if TYPE_CHECKING:
+    from registry.db.database import Database
+    from registry.policy.access import AccessRules
+    from registry.storage.contract import BlobStore
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The operator's decisions, as the deeds need them; the configuration explains each."""
+
+    manifest_bytes_max: int
+    missing_references_allowed: bool
+    tags_per_push_max: int
+    deletion_enabled: bool
+    upload_idle_seconds_max: float
+    page_size_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A registry; nothing in it is known to this process alone but running hashes, which can be made again."""
+
+    database: Database
+    store: BlobStore
+    access: AccessRules
+    settings: Settings
+    hashes: RunningHashes = field(default_factory=RunningHashes)

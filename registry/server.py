@@ -1,0 +1,249 @@
+"""Serving: sockets, TLS, workers and signals around the ASGI application, known only by its module's name."""
+
+import asyncio
+import importlib
+import json
+import math
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import structlog
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from registry import __version__, logs
+from registry.config import Config, mask_url
+from registry.protocol import Protocol
+from registry.sockets import BACKLOG, CannotListen, listening, url, with_port
+from registry.tls import Certificate
+
+APPLICATION = "registry.app"
+WORKER_VARIABLE = "REGISTRY_WORKER"  # no "__" in it, so it is not read as configuration
+WORKER_HEALTH_SECONDS = 30  # a worker may import for long on a busy machine
+
+OK, FAILED = 0, 1
+
+Application = Callable[..., Awaitable[None]]  # ASGI 3
+
+log = structlog.get_logger("registry.server")
+
+
+def serve(config: Config, application: str = APPLICATION) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status, 0 after an orderly stop.
+
+    `application` names a module with `build(config)`, the ASGI application, and `prepare(config)`, which
+    migrates the database.
+    """
+    logs.configure(config.log.level, config.log.format)
+    try:
+        certificate = _certificate(config)
+        with listening(config.http) as sockets:
+            announce = partial(_announce, config, sockets)
+            run = _serve_here if config.http.workers == 1 else _serve_with_workers
+            return run(config, application, certificate, sockets, announce)
+    except CannotListen as error:
+        sys.stderr.write(f"registry: {error}\n")
+        return FAILED
+
+
+def _built(application: str, config: Config) -> Application:
+    app: Application = importlib.import_module(application).build(config)
+    return app
+
+
+def _certificate(config: Config) -> Certificate | None:
+    tls = config.http.tls
+    if tls.certificate_file is None or tls.key_file is None:
+        return None
+    certificate = Certificate(tls.certificate_file, tls.key_file)
+    try:
+        certificate.check()
+    except OSError as error:
+        files = f"{tls.certificate_file} and {tls.key_file}"
+        raise CannotListen(f"cannot serve TLS with {files}: {error}") from error
+    return certificate
+
+
+def _uvicorn(
+    config: Config, app: Application | str, certificate: Certificate | None, *, factory: bool
+) -> uvicorn.Config:
+    http = config.http
+    return uvicorn.Config(
+        app,
+        factory=factory,
+        interface="asgi3",
+        http=Protocol,
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        workers=http.workers,
+        timeout_worker_healthcheck=WORKER_HEALTH_SECONDS,
+        timeout_keep_alive=math.ceil(http.keep_alive_seconds),
+        timeout_graceful_shutdown=math.ceil(http.shutdown_seconds_max),
+        timeout_notify=math.ceil(http.tls.reload_seconds),
+        callback_notify=certificate.reload if certificate else None,
+        ssl_context_factory=certificate.context if certificate else None,
+    )
+
+
+# --- one process ---
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn.Server."""
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+
+def _serve_here(
+    config: Config,
+    application: str,
+    certificate: Certificate | None,
+    sockets: list[socket.socket],
+    announce: Callable[[], None],
+) -> int:
+    server = _Server(_uvicorn(config, _built(application, config), certificate, factory=False), announce)
+    # uvicorn puts these handlers back when it has stopped and raises the signal again: then it must not kill us
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    try:
+        server.run(sockets)
+    except SystemExit:  # the application did not start, which is logged
+        return FAILED
+    return OK
+
+
+# --- several processes ---
+
+
+class _Supervisor(Multiprocess):
+    """Keeps the workers alive, and says when all of them are ready."""
+
+    def __init__(
+        self, config: uvicorn.Config, sockets: list[socket.socket], announce: Callable[[], None]
+    ) -> None:
+        super().__init__(config, sockets)
+        self._announce: Callable[[], None] | None = announce
+
+    def keep_subprocess_alive(self) -> None:
+        """See Multiprocess; called twice a second."""
+        before = [process.pid for process in self.processes]
+        super().keep_subprocess_alive()
+        for died, process in zip(before, self.processes, strict=True):
+            if died != process.pid:
+                log.error("worker died and was replaced", died=died, started=process.pid)
+        if self._announce and not self.should_exit.is_set() and all(p.is_ready() for p in self.processes):
+            self._announce()
+            self._announce = None
+
+    def terminate_all(self) -> None:
+        """See Multiprocess."""
+        for listener in self.sockets:  # else the kernel would go on taking connections for us
+            listener.close()
+        super().terminate_all()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it stopped because a worker could not start."""
+        return any(process.exitcode == STARTUP_FAILURE for process in self.processes)
+
+
+def _serve_with_workers(
+    config: Config,
+    application: str,
+    certificate: Certificate | None,
+    sockets: list[socket.socket],
+    announce: Callable[[], None],
+) -> int:
+    if config.database.migrate_at_start:
+        importlib.import_module(application).prepare(config)  # once, instead of in every worker
+    # by the environment, which other users cannot read, unlike the command line
+    os.environ[WORKER_VARIABLE] = json.dumps(
+        {"application": application, "config": config.model_dump(mode="json")}
+    )
+    try:
+        supervisor = _Supervisor(
+            _uvicorn(config, "registry.server:worker_app", certificate, factory=True), sockets, announce
+        )
+        supervisor.run()
+    finally:
+        del os.environ[WORKER_VARIABLE]
+    return FAILED if supervisor.failed else OK
+
+
+def worker_app() -> Application:
+    """The ASGI application of a worker process; called by uvicorn on the worker's event loop."""
+    handed = json.loads(os.environ[WORKER_VARIABLE])
+    config = Config.model_validate(handed["config"])
+    logs.configure(config.log.level, config.log.format)
+    _stop_with_parent()
+    try:
+        return _built(handed["application"], config)
+    except Exception:
+        log.exception("worker cannot start")
+        sys.exit(STARTUP_FAILURE)  # tells the supervisor not to try again for ever
+
+
+def _stop_with_parent() -> None:
+    """A worker whose parent was killed would keep the port, and nobody could stop it: it stops too."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    loop, sentinel = asyncio.get_running_loop(), parent.sentinel
+
+    def stop() -> None:
+        loop.remove_reader(sentinel)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.add_reader(sentinel, stop)
+
+
+# --- what is said when it is ready ---
+
+
+def _announce(config: Config, sockets: list[socket.socket]) -> None:
+    """To stdout, for people and for scripts that wait for it."""
+    workers = f" ({config.http.workers} workers)" if config.http.workers > 1 else ""
+    secure = config.http.tls.certificate_file is not None
+    in_memory = "in memory, gone when it stops"
+    data = in_memory if config.storage.kind == "memory" else config.storage.directory.absolute()
+    database = in_memory if config.database_url == "sqlite://" else mask_url(config.database_url)
+    lines = [
+        f"registry {__version__} is ready",
+        f"  listening  {', '.join(url(listener, secure=secure) for listener in sockets)}{workers}",
+        f"  data       {data}",
+        f"  database   {database}",
+    ]
+    lines += [
+        f"  {'' if index else 'try':9}  {line}" for index, line in enumerate(_to_try(config, sockets[0]))
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _to_try(config: Config, listener: socket.socket) -> list[str]:
+    if listener.family == socket.AF_UNIX:
+        return [f"curl --unix-socket {listener.getsockname()} http://localhost/v2/"]
+    here = config.http.host in {"127.0.0.1", "localhost", "0.0.0.0", "::"}  # noqa: S104 (a comparison)
+    address = with_port("localhost" if here else config.http.host, listener.getsockname()[1])
+    login = [f"docker login {address}"] if config.auth.htpasswd.file else []
+    return [*login, f"docker tag debian:10 {address}/debian:10", f"docker push {address}/debian:10"]

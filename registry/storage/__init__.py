@@ -1,0 +1,1 @@
+"""The bytes: blobs by digest, and the unfinished bytes of uploads. Knows nothing of repositories, rows or HTTP."""

@@ -1,0 +1,139 @@
+"""What a blob store is, in prose; `tests/storage/contract.py` holds every store to it.
+
+A store has two parts. *Published* blobs have a digest as their name, are complete, and never change. *Staged* bytes
+belong to one upload, under an id that the caller made up, and are seen by nobody but who continues that upload.
+
+1. Only `Staged.publish` makes bytes visible under a digest. Before that, no reader sees any of them; after it, every
+   reader sees all of them. The store does not hash: its one caller in `operations/` has done so, and nobody can write
+   in between, because staged bytes are held by one at a time.
+2. When `publish` returns, the bytes and their name survive a power cut. Before that, nothing needs to.
+3. Staged bytes are held exclusively: while one holds them, `stage` raises StagedBusy for every other, in this process
+   or another, on this machine or another. A holder that dies holds nothing.
+4. What was written to staged bytes is there for the next holder, unless power was cut: then fewer may be there.
+   `Staged.cut` forgets what lies behind a place, and raises StagedBytesLost where that place is behind the end.
+5. Publishing a digest that exists already is not an error and leaves one blob: the new bytes, which are the same.
+6. `discard` and `delete` of what is not there are not errors. A reader that has opened a blob reads it to its end,
+   even when the blob is deleted meanwhile.
+7. Memory use does not grow with the size of a blob (but for the memory store, by its nature).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+    from registry.oci.digest import Digest
+
+CHUNK_BYTES = 1024 * 1024
+"""Bytes move in pieces of this size: large enough that a thread hop costs little, small enough to keep memory flat."""
+
+
+class BlobMissing(Exception):
+    """No bytes are published under this digest."""
+
+
+class StagedBusy(Exception):
+    """Somebody else holds the staged bytes of this upload."""
+
+
+class StagedBytesLost(Exception):
+    """Fewer bytes are staged than were acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A published blob, `size` in bytes."""
+
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class StagedUpload:
+    """The staged bytes of an upload, and when they were last written (Unix time in seconds)."""
+
+    upload: str
+    modified: float
+
+
+class BlobReader(Protocol):
+    """A published blob, open for reading."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole blob."""
+        ...
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """The bytes from `offset` on, `length` of them or as many as there are."""
+        ...
+
+
+class Staged(Protocol):
+    """The staged bytes of one upload, held exclusively."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that are there."""
+        ...
+
+    async def cut(self, size: int) -> None:
+        """Keep the first `size` bytes; StagedBytesLost where fewer are there."""
+        ...
+
+    async def write(self, chunk: bytes) -> None:
+        """Append; where that fails (OSError, StorageFull), some of the chunk may be there: `size` tells."""
+        ...
+
+    def read(self) -> AsyncIterator[bytes]:
+        """All bytes from the first on, in pieces."""
+        ...
+
+    async def publish(self, digest: Digest) -> None:
+        """Make the bytes the blob `digest`, durably. The caller has verified that they hash to it."""
+        ...
+
+
+class BlobStore(Protocol):
+    """A place for blobs; see the module's text for what it promises."""
+
+    @property
+    def description(self) -> str:
+        """Where the bytes lie, for a person."""
+        ...
+
+    async def open(self) -> None:
+        """Make ready for use."""
+        ...
+
+    async def ping(self) -> None:
+        """Raise where the store cannot take and give bytes at the moment."""
+        ...
+
+    def stage(self, upload: str) -> AbstractAsyncContextManager[Staged]:
+        """Hold the staged bytes of `upload`, none where it is new; StagedBusy while somebody else holds them."""
+        ...
+
+    async def discard(self, upload: str) -> None:
+        """Forget staged bytes; StagedBusy while somebody holds them."""
+        ...
+
+    def reader(self, digest: Digest) -> AbstractAsyncContextManager[BlobReader]:
+        """Open a blob; BlobMissing where there is none."""
+        ...
+
+    async def delete(self, digest: Digest) -> None:
+        """Forget a blob."""
+        ...
+
+    def blobs(self) -> AsyncIterator[StoredBlob]:
+        """Every published blob, in no order; ones that come or go meanwhile may be left out."""
+        ...
+
+    def uploads(self) -> AsyncIterator[StagedUpload]:
+        """All staged bytes, in no order; as `blobs`."""
+        ...

@@ -1,0 +1,284 @@
+"""A store in a folder, which several processes and (over a network filesystem with locks) machines may share.
+
+    DIRECTORY/
+      blobs/sha256/3a/3a7bd3e2...    a published blob: its file name is the hexadecimal part of its digest
+      blobs/sha512/...
+      uploads/0198c2f4...            the staged bytes of an upload, under the upload's id
+
+Publishing is: fsync the staged file, rename it to its place, fsync the folder. A name under `blobs/` therefore exists
+only with all of its bytes behind it, whenever power is cut. Staged bytes are held with flock(2), which the kernel
+takes from a process that dies. All folders are made at the start, so that publishing never has to make one durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import re
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import aiofiles.os
+
+from registry.oci.digest import ALGORITHMS, Digest
+from registry.oci.errors import DigestInvalid, StorageFull
+from registry.storage.contract import (
+    CHUNK_BYTES,
+    BlobMissing,
+    StagedBusy,
+    StagedBytesLost,
+    StagedUpload,
+    StoredBlob,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_FANOUT = tuple(f"{number:02x}" for number in range(256))
+
+
+class FilesystemStore:
+    """Blobs as files below `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._blobs = directory / "blobs"
+        self._uploads = directory / "uploads"
+        self.description = str(directory)
+
+    async def open(self) -> None:
+        """Make the folders, durably; OSError where that cannot be done."""
+        await in_thread(self._make_folders)
+
+    async def ping(self) -> None:
+        """Raise OSError where a file cannot be made and taken away again."""
+        await in_thread(_try_to_write, self._uploads / f".ping-{os.getpid()}")
+
+    def path(self, digest: Digest) -> Path:
+        """Where the blob lies; made from parsed values alone."""
+        return self._blobs / digest.algorithm / digest.encoded[:2] / digest.encoded
+
+    def staged_path(self, upload: str) -> Path:
+        """Where the staged bytes lie."""
+        if _UPLOAD_ID.fullmatch(upload) is None:
+            raise ValueError(f"not an upload id: {upload!r}")
+        return self._uploads / upload
+
+    @asynccontextmanager
+    async def stage(self, upload: str) -> AsyncIterator[FilesystemStaged]:
+        """See the contract."""
+        staged = FilesystemStaged(self, upload)
+        try:
+            await in_thread(staged.hold)
+            yield staged
+        finally:
+            staged.let_go()
+
+    async def discard(self, upload: str) -> None:
+        """See the contract."""
+        await in_thread(_discard, self.staged_path(upload))
+
+    @asynccontextmanager
+    async def reader(self, digest: Digest) -> AsyncIterator[FilesystemReader]:
+        """See the contract."""
+        reader = FilesystemReader(digest, self.path(digest))
+        try:
+            await in_thread(reader.open)
+            yield reader
+        finally:
+            reader.close()
+
+    async def delete(self, digest: Digest) -> None:
+        """See the contract."""
+        await in_thread(self._unlink, digest)
+
+    async def blobs(self) -> AsyncIterator[StoredBlob]:
+        """See the contract."""
+        for algorithm in ALGORITHMS:
+            for folder in _FANOUT:
+                for blob in await in_thread(self._list, algorithm, folder):
+                    yield blob
+
+    async def uploads(self) -> AsyncIterator[StagedUpload]:
+        """See the contract."""
+        for entry in await aiofiles.os.listdir(self._uploads):
+            if _UPLOAD_ID.fullmatch(entry) is None:
+                continue
+            try:
+                status = await aiofiles.os.stat(self._uploads / entry)
+            except FileNotFoundError:
+                continue
+            yield StagedUpload(entry, status.st_mtime)
+
+    def _make_folders(self) -> None:
+        made = [self._directory, self._uploads, self._blobs]
+        made += [self._blobs / algorithm for algorithm in ALGORITHMS]
+        made += [self._blobs / algorithm / folder for algorithm in ALGORITHMS for folder in _FANOUT]
+        self._directory.parent.mkdir(parents=True, exist_ok=True)
+        for folder in made:
+            folder.mkdir(exist_ok=True)
+        # Synced even where all were there: another process may have made them a moment ago.
+        for parent in sorted({folder.parent for folder in made}):
+            fsync_directory(parent)
+
+    def _list(self, algorithm: str, folder: str) -> list[StoredBlob]:
+        blobs = []
+        for entry in os.scandir(self._blobs / algorithm / folder):
+            try:
+                blobs.append(StoredBlob(Digest.parse(f"{algorithm}:{entry.name}"), entry.stat().st_size))
+            except (DigestInvalid, FileNotFoundError):
+                continue
+        return blobs
+
+    def _unlink(self, digest: Digest) -> None:
+        self.path(digest).unlink(missing_ok=True)
+        fsync_directory(self.path(digest).parent)
+
+
+class FilesystemStaged:
+    """Staged bytes in a file, held by its lock."""
+
+    def __init__(self, store: FilesystemStore, upload: str) -> None:
+        self._store = store
+        self._path = store.staged_path(upload)
+        self._file = -1
+        self.size = 0
+
+    async def cut(self, size: int) -> None:
+        """See the contract."""
+        if self.size < size:
+            raise StagedBytesLost
+        if self.size > size:
+            await in_thread(os.ftruncate, self._file, size)
+        self.size = size
+
+    async def write(self, chunk: bytes) -> None:
+        """See the contract."""
+        await in_thread(self._write, chunk)
+
+    async def read(self) -> AsyncIterator[bytes]:
+        """See the contract."""
+        for offset in range(0, self.size, CHUNK_BYTES):
+            yield await in_thread(os.pread, self._file, min(CHUNK_BYTES, self.size - offset), offset)
+
+    async def publish(self, digest: Digest) -> None:
+        """See the contract."""
+        await in_thread(self._publish, self._store.path(digest))
+
+    def hold(self) -> None:
+        """Open and lock the file; for the store alone."""
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        _lock(self._file, self._path)
+        self.size = os.fstat(self._file).st_size
+
+    def let_go(self) -> None:
+        """Close the file, and with it give up the lock; for the store alone."""
+        if self._file >= 0:
+            os.close(self._file)
+
+    def _write(self, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        while rest:
+            written = os.pwrite(self._file, rest, self.size)
+            self.size += written
+            rest = rest[written:]
+
+    def _publish(self, target: Path) -> None:
+        os.fsync(self._file)
+        self._path.rename(target)
+        fsync_directory(target.parent)
+
+
+class FilesystemReader:
+    """A blob in a file."""
+
+    def __init__(self, digest: Digest, path: Path) -> None:
+        self._digest = digest
+        self._path = path
+        self._file = -1
+        self.size = 0
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """See the contract."""
+        return await in_thread(os.pread, self._file, length, offset)
+
+    def open(self) -> None:
+        """Open the file; for the store alone."""
+        try:
+            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise BlobMissing(self._digest) from None
+        self.size = os.fstat(self._file).st_size
+
+    def close(self) -> None:
+        """Close the file; for the store alone."""
+        if self._file >= 0:
+            os.close(self._file)
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `function` returns, run off the loop; when cancelled, wait for it nevertheless.
+
+    A thread cannot be stopped. To close a file that it still writes to would let it write into whichever file gets
+    the same number next.
+    """
+    future = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+        raise
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFull from error
+        raise
+
+
+def fsync_directory(directory: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _lock(file: int, path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StagedBusy from None
+    # Between opening and locking, the holder before us may have published or discarded this very file: writing to
+    # it now would change a published blob.
+    try:
+        named = path.stat()
+    except FileNotFoundError:
+        raise StagedBusy from None
+    if not os.path.samestat(named, os.fstat(file)):
+        raise StagedBusy
+
+
+def _discard(path: Path) -> None:
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _lock(file, path)
+        path.unlink()
+    finally:
+        os.close(file)
+
+
+def _try_to_write(path: Path) -> None:
+    path.write_bytes(b"ok")
+    path.unlink(missing_ok=True)

@@ -1,0 +1,119 @@
+"""A store in memory: the plainest correct one, for tests, and the model that the others are compared with."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from registry.storage.contract import BlobMissing, StagedBusy, StagedBytesLost, StagedUpload, StoredBlob
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from registry.oci.digest import Digest
+
+
+class MemoryStore:
+    """Blobs in a dictionary."""
+
+    description = "memory (gone when the registry stops)"
+
+    def __init__(self) -> None:
+        self._blobs: dict[Digest, bytes] = {}
+        self._staged: dict[str, bytearray] = {}
+        self._modified: dict[str, float] = {}
+        self._held: set[str] = set()
+
+    async def open(self) -> None:
+        """Nothing to make ready."""
+
+    async def ping(self) -> None:
+        """Memory is always there."""
+
+    @asynccontextmanager
+    async def stage(self, upload: str) -> AsyncIterator[MemoryStaged]:
+        """See the contract."""
+        if upload in self._held:
+            raise StagedBusy
+        self._held.add(upload)
+        try:
+            yield MemoryStaged(self, upload, self._staged.setdefault(upload, bytearray()))
+        finally:
+            self._held.discard(upload)
+            self._modified[upload] = time.time()
+
+    async def discard(self, upload: str) -> None:
+        """See the contract."""
+        if upload in self._held:
+            raise StagedBusy
+        self._staged.pop(upload, None)
+
+    @asynccontextmanager
+    async def reader(self, digest: Digest) -> AsyncIterator[MemoryReader]:
+        """See the contract."""
+        if digest not in self._blobs:
+            raise BlobMissing(digest)
+        yield MemoryReader(self._blobs[digest])
+
+    async def delete(self, digest: Digest) -> None:
+        """See the contract."""
+        self._blobs.pop(digest, None)
+
+    async def blobs(self) -> AsyncIterator[StoredBlob]:
+        """See the contract."""
+        for digest, content in list(self._blobs.items()):
+            yield StoredBlob(digest, len(content))
+
+    async def uploads(self) -> AsyncIterator[StagedUpload]:
+        """See the contract."""
+        for upload in list(self._staged):
+            yield StagedUpload(upload, self._modified.get(upload, time.time()))
+
+    def publish(self, upload: str, digest: Digest) -> None:
+        """Move staged bytes under their digest; for `MemoryStaged` alone."""
+        self._blobs[digest] = bytes(self._staged.pop(upload))
+
+
+class MemoryStaged:
+    """Staged bytes in memory."""
+
+    def __init__(self, store: MemoryStore, upload: str, content: bytearray) -> None:
+        self._store = store
+        self._upload = upload
+        self._content = content
+
+    @property
+    def size(self) -> int:
+        """See the contract."""
+        return len(self._content)
+
+    async def cut(self, size: int) -> None:
+        """See the contract."""
+        if len(self._content) < size:
+            raise StagedBytesLost
+        del self._content[size:]
+
+    async def write(self, chunk: bytes) -> None:
+        """See the contract."""
+        self._content += chunk
+
+    async def read(self) -> AsyncIterator[bytes]:
+        """See the contract."""
+        yield bytes(self._content)
+
+    async def publish(self, digest: Digest) -> None:
+        """See the contract."""
+        self._store.publish(self._upload, digest)
+
+
+class MemoryReader:
+    """A blob in memory."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.size = len(content)
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """See the contract."""
+        return self._content[offset : offset + length]

@@ -1,0 +1,45 @@
+# What ./run and ./test share (sourced, in the project's folder): a virtual environment in .venv with this project in it.
+# shellcheck shell=bash
+set -euo pipefail
+
+fail() {
+  printf '%s\n' "$@" >&2
+  exit 1
+}
+
+# need PACKAGE WHY: install a Debian package, or say what a person has to do.
+need() {
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    fail "$2" "Install it first, on Debian with: sudo apt-get install $1"
+  fi
+  echo "$2 Installing $1 ..."
+  apt-get -qq -o DPkg::Lock::Timeout=300 update
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$1" >/dev/null
+}
+
+# The newest Python on the PATH that is new enough. $PYTHON chooses another.
+find_python() {
+  local name
+  for name in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      echo "$name"
+      return
+    fi
+  done
+  fail "This needs Python 3.11 or newer, and found none on the PATH (PYTHON=/path/to/python3 names another)."
+}
+
+# install [EXTRA]: make .venv hold this project, with an extra of pyproject.toml. Does nothing when nothing has changed.
+install() {
+  local stamp=.venv/installed${1:+-$1} wanted python
+  wanted=$(sha256sum pyproject.toml)
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
+    return
+  fi
+  python=$(find_python)
+  "$python" -c 'import ensurepip, venv' 2>/dev/null || need python3-venv "Python cannot make virtual environments here."
+  echo "Installing into $PWD/.venv ..."
+  .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${1:+[$1]}"
+  echo "$wanted" >"$stamp"
+}
