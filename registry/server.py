@@ -146,6 +146,8 @@ class _Supervisor(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """See Multiprocess; called twice a second."""
+        for process in self.processes:
+            process.child_conn.close()  # our copy of its end: while it is open, a dead worker only looks slow
         before = [process.pid for process in self.processes]
         super().keep_subprocess_alive()
         for died, process in zip(before, self.processes, strict=True):

@@ -18,15 +18,12 @@ from starlette.datastructures import Headers
 from registry.api.body import Body, ClientGone
 from registry.api.call import Call, Query
 from registry.api.client import client_address
-from registry.api.errors import error_response, fault_response
+from registry.api.errors import error_response, fault_response, headers_of
 from registry.api.exchange import Exchange
 from registry.api.routes import ROUTES, Endpoint, Public, Route, require_declared
 from registry.api.uploads import progress_headers
 from registry.oci.errors import (
-    BlobReferenced,
-    DeletionDisabled,
     MethodUnsupported,
-    RangeNotSatisfiable,
     RegistryError,
     RouteUnknown,
     Unauthorized,
@@ -159,20 +156,12 @@ class Door:
 
     def _headers_of(self, error: RegistryError, scope: Scope) -> Mapping[str, str]:
         """What the specification, or HTTP, wants beside the error."""
-        match error:
-            case Unauthorized():
-                return {"www-authenticate": self._authenticator.challenge}
-            case MethodUnsupported():
-                return {"allow": ", ".join(error.allowed)}
-            case BlobReferenced() | DeletionDisabled():
-                return {"allow": "GET, HEAD"}
-            case RangeNotSatisfiable():
-                return {"content-range": f"bytes */{error.size}"}
-            case UploadOutOfOrder():
-                _, name, upload = self._find(scope["method"], scope["path"])
-                return progress_headers(name or "", upload, error.size)
-            case _:
-                return {}
+        if isinstance(error, Unauthorized):
+            return {"www-authenticate": self._authenticator.challenge}
+        if isinstance(error, UploadOutOfOrder):
+            _, name, upload = self._find(scope["method"], scope["path"])
+            return progress_headers(name or "", upload, error.size)
+        return headers_of(error)
 
 
 def _request_id(headers: Headers) -> str:

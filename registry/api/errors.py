@@ -41,6 +41,8 @@ STATUS: Final[Mapping[type[errors.RegistryError], int]] = {
     errors.StorageFull: 507,
 }
 
+_RETRY_AFTER_SECONDS: Final = "2"
+
 
 def status_of(error: errors.RegistryError) -> int:
     """The HTTP status, found by walking up the error's classes."""
@@ -54,6 +56,21 @@ def error_response(error: errors.RegistryError, headers: Mapping[str, str]) -> R
     else:
         entries = [_entry(error, error.detail)]
     return _envelope(status_of(error), entries, headers)
+
+
+def headers_of(error: errors.RegistryError) -> Mapping[str, str]:
+    """The headers that HTTP wants beside an error."""
+    match error:
+        case errors.MethodUnsupported():
+            return {"allow": ", ".join(error.allowed)}
+        case errors.BlobReferenced() | errors.DeletionDisabled():
+            return {"allow": "GET, HEAD"}
+        case errors.RangeNotSatisfiable():
+            return {"content-range": f"bytes */{error.size}"}
+        case errors.Unavailable():
+            return {"retry-after": _RETRY_AFTER_SECONDS}
+        case _:
+            return {}
 
 
 def fault_response(request_id: str) -> Response:

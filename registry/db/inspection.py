@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, exists, func, not_, or_, select
 
@@ -20,7 +21,7 @@ from registry.db.schema import (
 from registry.oci.digest import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Sequence
 
     from sqlalchemy import Connection
 
@@ -89,6 +90,9 @@ def manifest_rows(connection: Connection, last_id: int, limit: int) -> list[Mani
         .order_by(manifests.c.id)
         .limit(limit)
     )
+    rows = connection.execute(query).all()
+    ids = [row.id for row in rows]
+    named_blobs, children = _blobs_of(connection, ids), _children_of(connection, ids)
     return [
         ManifestRow(
             id=row.id,
@@ -99,10 +103,10 @@ def manifest_rows(connection: Connection, last_id: int, limit: int) -> list[Mani
             subject=row.subject_digest,
             artifact_type=row.artifact_type,
             content=row.content,
-            blobs=_blobs_of(connection, row.id),
-            children=_children_of(connection, row.id),
+            blobs=frozenset(named_blobs[row.id]),
+            children=frozenset(children[row.id]),
         )
-        for row in connection.execute(query).all()
+        for row in rows
     ]
 
 
@@ -170,11 +174,20 @@ def stray_rows(connection: Connection, limit: int) -> list[str]:
     return found + [f"{digest} names blobs for another repository" for digest in connection.scalars(wrong)]
 
 
-def _blobs_of(connection: Connection, manifest_id: int) -> frozenset[str]:
-    query = select(blobs.c.digest).join(manifest_blobs, manifest_blobs.c.blob_id == blobs.c.id)
-    return frozenset(connection.scalars(query.where(manifest_blobs.c.manifest_id == manifest_id)))
+def _blobs_of(connection: Connection, manifest_ids: list[int]) -> dict[int, set[str]]:
+    query = select(manifest_blobs.c.manifest_id, blobs.c.digest).join(
+        blobs, blobs.c.id == manifest_blobs.c.blob_id
+    )
+    return _grouped(connection.execute(query.where(manifest_blobs.c.manifest_id.in_(manifest_ids))))
 
 
-def _children_of(connection: Connection, manifest_id: int) -> frozenset[str]:
-    query = select(manifest_children.c.child_digest).where(manifest_children.c.manifest_id == manifest_id)
-    return frozenset(connection.scalars(query))
+def _children_of(connection: Connection, manifest_ids: list[int]) -> dict[int, set[str]]:
+    query = select(manifest_children.c.manifest_id, manifest_children.c.child_digest)
+    return _grouped(connection.execute(query.where(manifest_children.c.manifest_id.in_(manifest_ids))))
+
+
+def _grouped(rows: Iterable[Sequence[Any]]) -> dict[int, set[str]]:
+    groups: dict[int, set[str]] = defaultdict(set)
+    for key, value in rows:
+        groups[key].add(value)
+    return groups

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 
-from registry.db.database import SqliteDatabase
 from registry.db.schema import SCHEMA_REVISION
+from registry.db.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from alembic.config import Config

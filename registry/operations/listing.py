@@ -67,7 +67,8 @@ async def list_referrers(
 ) -> ReferrersPage:
     """Manifests whose subject is the digest, behind the digest `last`; none is not an error (end-12a, end-12b)."""
     wanted = ReferrersOf(repository, subject, artifact_type)
-    return await registry.database.read(_referrers_behind, wanted, last)
+    limit = min(_REFERRERS_MAX, registry.settings.page_size_max)
+    return await registry.database.read(_referrers_behind, wanted, last, limit)
 
 
 def _clamped(registry: Registry, limit: int | None) -> int:
@@ -82,11 +83,11 @@ def _tags_behind(connection: Connection, repository: RepositoryName, last: str, 
     return tags.page(connection, repository_id, last, limit)
 
 
-def _referrers_behind(connection: Connection, wanted: ReferrersOf, last: str) -> ReferrersPage:
-    keys = referrers.keys(connection, wanted, last, _REFERRERS_MAX + 1)
+def _referrers_behind(connection: Connection, wanted: ReferrersOf, last: str, limit: int) -> ReferrersPage:
+    keys = referrers.keys(connection, wanted, last, limit + 1)
     fitting: list[int] = []
     size = 0
-    for key in keys[:_REFERRERS_MAX]:
+    for key in keys[:limit]:
         size += key.annotations_bytes
         if fitting and size > _REFERRERS_BYTES_MAX:
             break

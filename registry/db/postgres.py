@@ -1,0 +1,93 @@
+"""Postgres through psycopg: a pool of connections, and as many threads that use them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from registry.db.database import Database, in_thread
+from registry.oci.errors import RegistryError, StorageFull, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+T = TypeVar("T")
+
+_ATTEMPTS_MAX: Final = 10
+_SERIALIZATION_FAILURE: Final = "40001"
+_DEADLOCK_DETECTED: Final = "40P01"
+_DISK_FULL: Final = "53100"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+_AWAY: Final = ("08", "57P")  # connection exceptions, and a server that starts or stops
+
+
+class PostgresDatabase(Database):
+    """A Postgres database, shared by any number of processes."""
+
+    def __init__(self, url: str, pool_size: int, busy_seconds_max: float) -> None:
+        self.engine = create_engine(
+            make_url(url).set(drivername="postgresql+psycopg"),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
+        )
+        self._snapshots = self.engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        self._threads = ThreadPoolExecutor(pool_size, thread_name_prefix="db")
+        lock_timeout = f"SET LOCAL lock_timeout = {round(busy_seconds_max * 1000)}"
+        self._begin_durable = text(f"SET LOCAL synchronous_commit = on; {lock_timeout}")
+        self._begin_lazy = text(f"SET LOCAL synchronous_commit = off; {lock_timeout}")
+
+    def close(self) -> None:
+        """See Database."""
+        self._threads.shutdown(wait=True)
+        self.engine.dispose()
+
+    async def _read(self, job: Callable[[Connection], T]) -> T:
+        return await in_thread(self._threads, lambda: self._read_here(job))
+
+    async def _write(self, job: Callable[[Connection], T], *, durable: bool) -> T:
+        return await in_thread(self._threads, lambda: self._write_here(job, durable=durable))
+
+    def _read_here(self, job: Callable[[Connection], T]) -> T:
+        try:
+            with self._snapshots.connect() as connection, connection.begin():
+                return job(connection)
+        except DBAPIError as error:
+            raise _told(error) from error
+
+    def _write_here(self, job: Callable[[Connection], T], *, durable: bool) -> T:
+        for _ in range(_ATTEMPTS_MAX):
+            try:
+                with self.engine.begin() as connection:
+                    connection.execute(self._begin_durable if durable else self._begin_lazy)
+                    return job(connection)
+            except DBAPIError as error:
+                # Nothing was done, and the reason is gone when the other transaction is: the same again will work.
+                if _state(error) in {_SERIALIZATION_FAILURE, _DEADLOCK_DETECTED}:
+                    continue
+                raise _told(error) from error
+        raise Unavailable("the database is busy; try again")
+
+
+def _state(error: DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+def _told(error: DBAPIError) -> RegistryError | DBAPIError:
+    """What a client is told, where the cause is one that it can know."""
+    state = _state(error)
+    if state == _DISK_FULL:
+        return StorageFull()
+    if state == _LOCK_NOT_AVAILABLE:
+        return Unavailable("the database is busy; try again")
+    if state.startswith(_AWAY) or (isinstance(error, OperationalError) and not state):
+        return Unavailable("the database does not answer at the moment; try again")
+    return error

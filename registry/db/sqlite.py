@@ -1,0 +1,117 @@
+"""SQLite in WAL mode: readers never wait, one writer at a time, in this process or another."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from registry.db.database import Database, in_thread
+from registry.oci.errors import RegistryError, StorageFull, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from sqlite3 import Connection as SqliteConnection
+
+    from sqlalchemy import Connection, Engine
+
+T = TypeVar("T")
+
+IN_MEMORY: Final = ("sqlite://", "sqlite:///:memory:")
+
+
+class SqliteDatabase(Database):
+    """A SQLite file.
+
+    Reads run in place, on a connection that each thread keeps: a hop to another thread would cost many times what the
+    query does. Writes run on one thread, which owns the two connections that write: one waits for the disk when it
+    commits, the other does not.
+    """
+
+    def __init__(self, url: str, busy_seconds_max: float) -> None:
+        self._temporary = TemporaryDirectory(prefix="registry-") if url in IN_MEMORY else None
+        if self._temporary:
+            # A database in memory cannot be shared by a reader and a writer without locking each other out.
+            url = f"sqlite:///{self._temporary.name}/registry.db"
+        self.engine = _engine(url, busy_seconds_max)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="db-writer")
+        self._own = threading.local()
+        self._opened: list[Connection] = []
+
+    def close(self) -> None:
+        """See Database."""
+        self._writer.shutdown(wait=True)
+        for connection in self._opened:
+            connection.close()
+        self.engine.dispose()
+        if self._temporary:
+            self._temporary.cleanup()
+
+    async def _read(self, job: Callable[[Connection], T]) -> T:
+        connection = self._connection("reader", "BEGIN", "FULL")
+        try:
+            with connection.begin():
+                return job(connection)
+        except OperationalError as error:
+            raise _told(error) from error
+
+    async def _write(self, job: Callable[[Connection], T], *, durable: bool) -> T:
+        return await in_thread(self._writer, lambda: self._write_here(job, "FULL" if durable else "NORMAL"))
+
+    def _write_here(self, job: Callable[[Connection], T], synchronous: str) -> T:
+        connection = self._connection(synchronous, "BEGIN IMMEDIATE", synchronous)
+        try:
+            with connection.begin():
+                return job(connection)
+        except OperationalError as error:
+            raise _told(error) from error
+
+    def _connection(self, name: str, begin: str, synchronous: str) -> Connection:
+        connection: Connection | None = getattr(self._own, name, None)
+        if connection is None:
+            connection = self.engine.connect()
+            connection.info["begin"] = begin
+            # Past SQLAlchemy, which would begin a transaction first; inside of one the setting cannot be changed.
+            driver: Any = connection.connection.driver_connection
+            driver.execute(f"PRAGMA synchronous = {synchronous}")
+            setattr(self._own, name, connection)
+            self._opened.append(connection)
+        return connection
+
+
+def _engine(url: str, busy_seconds_max: float) -> Engine:
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        connect_args={"check_same_thread": False, "isolation_level": None, "timeout": busy_seconds_max},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: SqliteConnection, _record: object) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # The driver's own idea of when a transaction begins is switched off (isolation_level): it begins one only
+        # at the first write, and a write must own the database before its first look at it.
+        connection.exec_driver_sql(connection.info.get("begin", "BEGIN"))
+
+    return engine
+
+
+def _told(error: OperationalError) -> RegistryError | OperationalError:
+    """What a client is told, where the cause is one that it can know."""
+    match getattr(error.orig, "sqlite_errorname", ""):
+        case "SQLITE_FULL":
+            return StorageFull()
+        case "SQLITE_BUSY" | "SQLITE_BUSY_SNAPSHOT" | "SQLITE_LOCKED":
+            return Unavailable("the database is busy; try again")
+        case _:
+            return error
