@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from registry.api.body import ClientGone
 from registry.api.caching import content_headers, is_unchanged, range_applies
 from registry.api.ranges import ByteRange, parse_range
 from registry.oci.digest import Digest
@@ -14,7 +16,9 @@ from registry.operations import blobs
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from registry.api.body import Body
     from registry.api.call import Call
+    from registry.operations.blobs import BlobReader
 
 OCTETS = "application/octet-stream"
 
@@ -60,12 +64,26 @@ class BlobResponse(Response):
             asked = call.headers.get("range") if range_applies(call.headers, digest) else None
             part = parse_range(asked, blob.size)
             await send(_start(digest, blob.size, part))
-            part = part or ByteRange(0, blob.size)
-            end = part.start + part.length
-            for offset in range(part.start, end, blobs.READ_BYTES):
-                piece = await blob.read(offset, min(blobs.READ_BYTES, end - offset))
+            await _send_part(blob, part or ByteRange(0, blob.size), call.body, send)
+
+
+async def _send_part(blob: BlobReader, part: ByteRange, body: Body, send: Send) -> None:
+    """Piece by piece, and no further than the client listens: containerd fetches in parts and hangs up on them."""
+    end = part.start + part.length
+    gone = asyncio.create_task(body.until_gone()) if part.length > blobs.READ_BYTES else None
+    try:
+        for offset in range(part.start, end, blobs.READ_BYTES):
+            piece = await blob.read(offset, min(blobs.READ_BYTES, end - offset))
+            if gone and gone.done():
+                raise ClientGone
+            async with asyncio.timeout(body.idle_seconds_max):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except TimeoutError:
+        raise ClientGone from None  # it is connected and takes nothing
+    finally:
+        if gone:
+            gone.cancel()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _start(digest: Digest, size: int, part: ByteRange | None) -> dict[str, object]:

@@ -21,11 +21,14 @@ class ClientGone(Exception):
 
 
 class Body:
-    """Read it by iterating, once. `received`: bytes so far; `finished`: nothing more will come."""
+    """Read it by iterating, once.
+
+    `received`: bytes so far; `finished`: nothing more will come; `idle_seconds_max`: how long a client may do nothing.
+    """
 
     def __init__(self, receive: Receive, idle_seconds_max: float) -> None:
         self._receive = receive
-        self._idle_seconds_max = idle_seconds_max
+        self.idle_seconds_max = idle_seconds_max
         self.received = 0
         self.finished = False
 
@@ -59,12 +62,17 @@ class Body:
         except (TimeoutError, ClientGone, RequestTimeout):
             return
 
+    async def until_gone(self) -> None:
+        """Return when the client has gone; for answers that take long, since sending to nobody raises nothing."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     async def _next(self) -> bytes:
         try:
-            async with asyncio.timeout(self._idle_seconds_max):
+            async with asyncio.timeout(self.idle_seconds_max):
                 message = await self._receive()
         except TimeoutError:
-            raise RequestTimeout(f"nothing was sent for {self._idle_seconds_max:g} seconds") from None
+            raise RequestTimeout(f"nothing was sent for {self.idle_seconds_max:g} seconds") from None
         if message["type"] == "http.disconnect":
             raise ClientGone
         self.finished = not message.get("more_body", False)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
+from registry.oci.errors import Unsupported
+
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
@@ -20,6 +22,8 @@ class Query:
 
     def __init__(self, raw: bytes) -> None:
         self._pairs = parse_qsl(raw.decode("latin-1"), keep_blank_values=True) if raw else []
+        if any("\0" in value for _, value in self._pairs):
+            raise Unsupported("the query string has a NUL character, which no name, tag or type can have")
 
     def get(self, name: str) -> str | None:
         """The first value, None where there is none."""

@@ -52,8 +52,10 @@ async def delete(call: Call) -> Response:
 
 async def _content(call: Call) -> bytes:
     bytes_max = call.registry.settings.manifest_bytes_max
-    announced = call.headers.get("content-length", "0")
-    content = await call.body.read(bytes_max) if int(announced) <= bytes_max else None
+    announced = call.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > bytes_max:
+        raise ManifestTooLarge(bytes_max)
+    content = await call.body.read(bytes_max)
     if content is None:
         raise ManifestTooLarge(bytes_max)
     return content

@@ -10,7 +10,7 @@ import structlog
 from registry.db import blobs
 from registry.oci.errors import BlobUnknown
 from registry.policy.deletion import require_enabled, require_unreferenced
-from registry.storage.contract import CHUNK_BYTES, BlobMissing
+from registry.storage.contract import CHUNK_BYTES, BlobMissing, BlobReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from registry.oci.digest import Digest
     from registry.oci.names import RepositoryName
     from registry.operations.registry import Registry
-    from registry.storage.contract import BlobReader
+
+__all__ = ["READ_BYTES", "BlobReader", "delete", "reader", "size"]
 
 READ_BYTES: Final = CHUNK_BYTES
 """How much of a blob is best read at a time."""
