@@ -58,7 +58,8 @@ Data = Annotated[
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(
-        "--database-url", help="postgresql://USER:PASSWORD@HOST/NAME or sqlite:///FILE (database.url)."
+        "--database-url",
+        help="postgresql://... or sqlite:///FILE (database.url); a password is safer in REGISTRY_DATABASE__URL.",
     ),
 ]
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on (http.host).")]
@@ -164,7 +165,7 @@ def check(
         typer.echo(f"problem: {problem}")
     counted = ", ".join(f"{count} {what}" for what, count in report.counts.items())
     found = len(report.problems)
-    typer.echo(f"checked {counted or 'nothing'}: {f'{found} problems' if found else 'no problems'}")
+    typer.echo(f"checked {counted or 'nothing'}: {found or 'no'} {'problem' if found == 1 else 'problems'}")
     raise typer.Exit(PROBLEMS if found else 0)
 
 
@@ -191,31 +192,15 @@ def _plain_errors() -> Iterator[None]:
         yield
     except Exception as error:
         from registry.config import ConfigError
+        from registry.server import explained
 
         if isinstance(error, ConfigError):
             _complain("the configuration is wrong:", *error.mistakes)
             raise typer.Exit(MISUSE) from None
-        if not (lines := _explained(error)):
+        if not (lines := explained(error)):
             raise
         _complain(*lines)
         raise typer.Exit(PROBLEMS) from None
-
-
-def _explained(error: Exception) -> list[str]:
-    """What to say of files, an htpasswd file, a database that does not answer or is not ours; else nothing."""
-    from alembic.util import CommandError
-    from sqlalchemy.exc import OperationalError
-
-    from registry.auth.htpasswd import HtpasswdInvalid
-    from registry.db.migrate import SchemaOutdated
-
-    if isinstance(error, OperationalError):
-        return ["the database does not answer:", *str(error.orig).splitlines()]
-    if isinstance(error, OSError) and error.filename:
-        return [f"{error.filename}: {error.strerror}"]
-    if isinstance(error, OSError | HtpasswdInvalid | SchemaOutdated | CommandError):
-        return [str(error)]
-    return []
 
 
 def _complain(first: str, *lines: str) -> None:
@@ -235,6 +220,7 @@ def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
         TimeElapsedColumn,
     )
 
+    console = Console(stderr=True)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -242,7 +228,7 @@ def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         tasks = {}
 
         def show(step: str, done: int, total: int | None) -> None:

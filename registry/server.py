@@ -15,12 +15,14 @@ from functools import partial
 import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
+from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 from uvicorn.supervisors import Multiprocess
 
-from registry import __version__, logs
-from registry.config import Config, mask_url
+from registry import logs
+from registry.config import Config
+from registry.greeting import greeting
 from registry.protocol import Protocol
-from registry.sockets import BACKLOG, CannotListen, listening, url, with_port
+from registry.sockets import BACKLOG, CannotListen, listening
 from registry.tls import Certificate
 
 APPLICATION = "registry.app"
@@ -52,6 +54,12 @@ def serve(config: Config, application: str = APPLICATION) -> int:
         return FAILED
 
 
+def _announce(config: Config, sockets: list[socket.socket]) -> None:
+    """To stdout, for people and for scripts that wait for it."""
+    sys.stdout.write(greeting(config, sockets))
+    sys.stdout.flush()
+
+
 def _built(application: str, config: Config) -> Application:
     app: Application = importlib.import_module(application).build(config)
     return app
@@ -70,11 +78,47 @@ def _certificate(config: Config) -> Certificate | None:
     return certificate
 
 
+def explained(error: BaseException | None) -> list[str]:
+    """What an operator can mend, in plain words: files, users, a database that cannot be used.
+
+    Empty for anything else, which is a fault of ours and deserves its traceback.
+    """
+    from registry.auth.htpasswd import HtpasswdInvalid
+    from registry.db.migrate import SchemaOutdated
+
+    driver_error = getattr(error, "orig", None)  # how SQLAlchemy keeps what the database's driver said
+    # names of PEP 249, the same in every driver; SQLite says a bare DatabaseError of a file that is no database
+    if type(driver_error).__name__ in {"OperationalError", "DatabaseError"}:
+        return ["the database cannot be used:", *str(driver_error).splitlines()]
+    if isinstance(error, OSError) and error.filename:
+        return [f"{error.filename}: {error.strerror}"]
+    return [str(error)] if isinstance(error, OSError | HtpasswdInvalid | SchemaOutdated) else []
+
+
+class _Lifespan(LifespanOn):
+    """The application's start and stop; a start that failed is told in plain words where there are some."""
+
+    async def send(self, message: LifespanSendMessage) -> None:
+        """See LifespanOn; called by the framework while it handles what went wrong."""
+        if message["type"] == "lifespan.startup.failed" and (lines := explained(sys.exc_info()[1])):
+            message = {"type": "lifespan.startup.failed", "message": " ".join(lines)}
+        await super().send(message)
+
+
+class _UvicornConfig(uvicorn.Config):
+    """uvicorn's, with our lifespan, for which it has no setting."""
+
+    def load(self) -> None:
+        """See uvicorn.Config."""
+        super().load()
+        self.lifespan_class = _Lifespan
+
+
 def _uvicorn(
     config: Config, app: Application | str, certificate: Certificate | None, *, factory: bool
 ) -> uvicorn.Config:
     http = config.http
-    return uvicorn.Config(
+    return _UvicornConfig(
         app,
         factory=factory,
         interface="asgi3",
@@ -200,8 +244,9 @@ def worker_app() -> Application:
     _stop_with_parent()
     try:
         return _built(handed["application"], config)
-    except Exception:
-        log.exception("worker cannot start")
+    except Exception as error:
+        reason = explained(error)
+        log.exception("worker cannot start", reason=" ".join(reason), exc_info=not reason)
         sys.exit(STARTUP_FAILURE)  # tells the supervisor not to try again for ever
 
 
@@ -217,35 +262,3 @@ def _stop_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     loop.add_reader(sentinel, stop)
-
-
-# --- what is said when it is ready ---
-
-
-def _announce(config: Config, sockets: list[socket.socket]) -> None:
-    """To stdout, for people and for scripts that wait for it."""
-    workers = f" ({config.http.workers} workers)" if config.http.workers > 1 else ""
-    secure = config.http.tls.certificate_file is not None
-    in_memory = "in memory, gone when it stops"
-    data = in_memory if config.storage.kind == "memory" else config.storage.directory.absolute()
-    database = in_memory if config.database_url == "sqlite://" else mask_url(config.database_url)
-    lines = [
-        f"registry {__version__} is ready",
-        f"  listening  {', '.join(url(listener, secure=secure) for listener in sockets)}{workers}",
-        f"  data       {data}",
-        f"  database   {database}",
-    ]
-    lines += [
-        f"  {'' if index else 'try':9}  {line}" for index, line in enumerate(_to_try(config, sockets[0]))
-    ]
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
-
-
-def _to_try(config: Config, listener: socket.socket) -> list[str]:
-    if listener.family == socket.AF_UNIX:
-        return [f"curl --unix-socket {listener.getsockname()} http://localhost/v2/"]
-    here = config.http.host in {"127.0.0.1", "localhost", "0.0.0.0", "::"}  # noqa: S104 (a comparison)
-    address = with_port("localhost" if here else config.http.host, listener.getsockname()[1])
-    login = [f"docker login {address}"] if config.auth.htpasswd.file else []
-    return [*login, f"docker tag debian:10 {address}/debian:10", f"docker push {address}/debian:10"]

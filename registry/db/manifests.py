@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from registry.db.clock import now_us
 from registry.db.insertion import insert
@@ -38,8 +38,8 @@ def find(
     connection: Connection, repository: RepositoryName, reference: Reference, *, head: bool
 ) -> StoredManifest | None:
     """The manifest that a tag or digest refers to in a repository; without its content for `head`."""
-    query = _head_query() if head else _head_query().add_columns(manifests.c.content)
-    row = connection.execute(_referred_to(query, repository, reference)).first()
+    statement = _FIND[head, isinstance(reference, Digest)]
+    row = connection.execute(statement, {"repository": repository, "reference": reference}).first()
     if row is None:
         return None
     return StoredManifest(Digest(row.digest), row.media_type, row.size, None if head else row.content)
@@ -109,8 +109,8 @@ def hold(connection: Connection, repository_id: int, digests: Collection[Digest]
 
 def delete_manifest(connection: Connection, repository: RepositoryName, digest: Digest) -> bool:
     """Delete a manifest, the tags that point to it, and what it says it names; whether it was there."""
-    query = _referred_to(select(manifests.c.id), repository, digest).with_for_update(of=manifests)
-    manifest_id = connection.scalar(query)
+    query = _by_digest(select(manifests.c.id)).with_for_update(of=manifests)
+    manifest_id = connection.scalar(query, {"repository": repository, "reference": digest})
     if manifest_id is None:
         return False
     connection.execute(delete(tags).where(tags.c.manifest_id == manifest_id))
@@ -118,15 +118,27 @@ def delete_manifest(connection: Connection, repository: RepositoryName, digest: 
     return True
 
 
-def _head_query() -> Select[Any]:
-    return select(manifests.c.digest, manifests.c.media_type, manifests.c.size)
+def _by_digest(query: Select[Any]) -> Select[Any]:
+    return _in_repository(query).where(manifests.c.digest == bindparam("reference"))
 
 
-def _referred_to(query: Select[Any], repository: RepositoryName, reference: Reference) -> Select[Any]:
-    query = query.join_from(manifests, repositories, repositories.c.id == manifests.c.repository_id)
-    query = query.where(repositories.c.name == repository)
-    if isinstance(reference, Digest):
-        return query.where(manifests.c.digest == reference)
+def _by_tag(query: Select[Any]) -> Select[Any]:
     # By the tag's own repository, which is the same one, so that its primary key leads to the row.
-    query = query.join(tags, tags.c.manifest_id == manifests.c.id)
-    return query.where(tags.c.repository_id == repositories.c.id, tags.c.name == reference)
+    query = _in_repository(query).join(tags, tags.c.manifest_id == manifests.c.id)
+    return query.where(tags.c.repository_id == repositories.c.id, tags.c.name == bindparam("reference"))
+
+
+def _in_repository(query: Select[Any]) -> Select[Any]:
+    query = query.join_from(manifests, repositories, repositories.c.id == manifests.c.repository_id)
+    return query.where(repositories.c.name == bindparam("repository"))
+
+
+# Built once: to build one takes several times as long as to run it.
+_HEAD = select(manifests.c.digest, manifests.c.media_type, manifests.c.size)
+_WHOLE = _HEAD.add_columns(manifests.c.content)
+_FIND = {
+    (True, True): _by_digest(_HEAD),
+    (True, False): _by_tag(_HEAD),
+    (False, True): _by_digest(_WHOLE),
+    (False, False): _by_tag(_WHOLE),
+}

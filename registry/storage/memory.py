@@ -41,13 +41,17 @@ class MemoryStore:
             yield MemoryStaged(self, upload, self._staged.setdefault(upload, bytearray()))
         finally:
             self._held.discard(upload)
-            self._modified[upload] = time.time()
+            if upload in self._staged:
+                self._modified[upload] = time.time()
+            else:
+                self._modified.pop(upload, None)
 
     async def discard(self, upload: str) -> None:
         """See the contract."""
         if upload in self._held:
             raise StagedBusy
         self._staged.pop(upload, None)
+        self._modified.pop(upload, None)
 
     @asynccontextmanager
     async def reader(self, digest: Digest) -> AsyncIterator[MemoryReader]:
