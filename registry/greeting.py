@@ -29,7 +29,8 @@ def greeting(config: Config, sockets: list[socket.socket]) -> str:
 
 def _to_try(config: Config, listener: socket.socket) -> list[str]:
     if listener.family == socket.AF_UNIX:
-        return [f"curl --unix-socket {listener.getsockname()} http://localhost/v2/"]
+        scheme = "https" if config.http.tls.certificate_file else "http"
+        return [f"curl --unix-socket {listener.getsockname()} {scheme}://localhost/v2/"]
     here = config.http.host in {"127.0.0.1", "localhost", "0.0.0.0", "::"}  # noqa: S104 (a comparison)
     address = with_port("localhost" if here else config.http.host, listener.getsockname()[1])
     login = [f"docker login {address}"] if config.auth.htpasswd.file else []

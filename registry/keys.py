@@ -43,7 +43,7 @@ def _database(url: str | None) -> str | None:
 
 def _shortest(value: float) -> float:
     """30 rather than 30.0."""
-    return int(value) if value.is_integer() else value
+    return int(value) if float(value).is_integer() else value
 
 
 _AsGiven = PlainSerializer(_shortest, return_type=object)
@@ -54,7 +54,7 @@ Section = BeforeValidator(_empty_section)
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Tls(_Section):

@@ -51,6 +51,9 @@ class Protocol(HttpToolsProtocol):
         self._forget_deadline()
         super().on_headers_complete()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: an upgrade is an offer that a server may ignore, and no reason to fill the log."""
+
     def _await_head(self) -> None:
         self._deadline = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 

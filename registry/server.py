@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -56,8 +57,9 @@ def serve(config: Config, application: str = APPLICATION) -> int:
 
 def _announce(config: Config, sockets: list[socket.socket]) -> None:
     """To stdout, for people and for scripts that wait for it."""
-    sys.stdout.write(greeting(config, sockets))
-    sys.stdout.flush()
+    with suppress(OSError):  # nobody may be listening any more
+        sys.stdout.write(greeting(config, sockets))
+        sys.stdout.flush()
 
 
 def _built(application: str, config: Config) -> Application:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from registry.oci.errors import Unauthorized
 if TYPE_CHECKING:
     from pathlib import Path
 
-_BCRYPT_PREFIXES = (b"$2a$", b"$2b$", b"$2y$")
+_BCRYPT = re.compile(rb"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")  # cost, salt and hash
 _BCRYPT_PASSWORD_BYTES_MAX = 72
 _CACHE_ENTRIES_MAX = 10_000
 _THREADS = 2  # bcrypt is processor time only; more threads than cores would just starve the rest
@@ -108,7 +109,7 @@ def read(file: Path) -> dict[str, bytes]:
         if not line.strip() or line.startswith(b"#"):
             continue
         name, colon, hashed = line.strip().partition(b":")
-        if not colon or not name or not hashed.startswith(_BCRYPT_PREFIXES):
+        if not colon or not name or _BCRYPT.fullmatch(hashed) is None:
             raise HtpasswdInvalid(f"{file}:{number}: not a bcrypt entry; make one with: htpasswd -nB NAME")
         users[name.decode("utf-8", "replace")] = hashed
     return users
@@ -124,5 +125,5 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
 
 def _rounds(users: dict[str, bytes]) -> int:
     """The cost most users have, so that an unknown one takes as long as a known one."""
-    costs = [int(hashed[4:6]) for hashed in users.values() if hashed[4:6].isdigit()]
+    costs = [int(hashed[4:6]) for hashed in users.values()]
     return max(set(costs), key=costs.count) if costs else 10

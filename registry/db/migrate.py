@@ -36,7 +36,10 @@ def migrate(database: Database) -> bool:
 
 
 def require_current(database: Database) -> None:
-    """SchemaOutdated unless the tables are the newest."""
+    """SchemaOutdated unless the tables are the newest; a file that is not there is not made."""
+    file = database.engine.url.database or ""
+    if isinstance(database, SqliteDatabase) and not Path(file).exists():
+        raise SchemaOutdated(f"there is no registry database at {file}")
     found = current_revision(database)
     if found != SCHEMA_REVISION:
         raise SchemaOutdated(

@@ -191,7 +191,13 @@ class FilesystemStaged:
             rest = rest[written:]
 
     def _publish(self, target: Path) -> None:
-        os.fsync(self._file)
+        try:
+            os.fsync(self._file)
+        except OSError:
+            # The kernel may have dropped what it could not write, and would say yes when asked again: these bytes
+            # must never be published, whoever tries next.
+            self._path.unlink(missing_ok=True)
+            raise
         self._path.rename(target)
         fsync_directory(target.parent)
 
