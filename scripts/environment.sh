@@ -7,17 +7,20 @@ fail() {
   exit 1
 }
 
-# need PACKAGE WHY: install a Debian package, or say what a person has to do.
+# need PACKAGE WHY: install a Debian package, or say what a person has to do. Quiet, unless it fails.
 need() {
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     fail "$2" "Install it first, on Debian with: sudo apt-get install $1"
   fi
   echo "$2 Installing $1 ..."
-  apt-get -qq -o DPkg::Lock::Timeout=300 update
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$1" >/dev/null
+  local said apt=(apt-get --quiet --quiet -o DPkg::Lock::Timeout=300)
+  said=$(
+    export DEBIAN_FRONTEND=noninteractive
+    { "${apt[@]}" update && "${apt[@]}" install --yes --no-install-recommends "$1"; } 2>&1
+  ) || fail "$said"
 }
 
-# The newest Python on the PATH that is new enough. $PYTHON chooses another.
+# The first Python on the PATH that is new enough; $PYTHON names another.
 find_python() {
   local name
   for name in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do

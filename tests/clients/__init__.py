@@ -1,0 +1,1 @@
+"""Real clients with real images against the real server; ci/clients/install.sh and images.sh provide both."""

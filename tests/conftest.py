@@ -1,0 +1,51 @@
+"""What tests of every room share: an empty database of each kind, and asyncio as the event loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.postgres import running_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.postgres import Cluster
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run tests marked `anyio` on asyncio alone: the server runs on nothing else."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[Cluster]:
+    """Give a Postgres server, started when the first test asks for it."""
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: Cluster) -> Iterator[Callable[[], str]]:
+    """Give a function that makes a fresh, empty Postgres database at each call and returns its URL."""
+    urls: list[str] = []
+
+    def create() -> str:
+        urls.append(postgres_cluster.create_database())
+        return urls[-1]
+
+    yield create
+    for url in urls:
+        postgres_cluster.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of a fresh, empty database: the test runs once on SQLite and once on Postgres."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'registry.db'}"
+    create: Callable[[], str] = request.getfixturevalue("postgres_url")
+    return create()

@@ -1,0 +1,1 @@
+"""The words: parsed or refused, whatever text comes in."""

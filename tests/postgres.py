@@ -1,0 +1,130 @@
+"""A throw-away Postgres server for the tests, started from the binaries that Debian installs."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Nothing here outlives the tests, so nothing has to reach the disk. Tests leave pools open: hence many connections.
+_SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "logging_collector": "off",
+}
+_START_SECONDS_MAX = 60
+
+
+class Cluster:
+    """A running server; only its own user and root reach it, through a Unix socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = itertools.count(1)
+
+    def url(self, database: str) -> str:
+        """The URL of a database of this server."""
+        return f"postgresql://postgres@/{database}?host={self._folder}"
+
+    def create_database(self) -> str:
+        """Makes an empty database; returns its URL."""
+        name = f"test_{next(self._numbers)}"
+        self._execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Drops a database that `create_database` made, whoever is still connected to it."""
+        name = url.removeprefix("postgresql://postgres@/").partition("?")[0]
+        self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+@contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """Starts a server with an empty cluster; afterwards stops it and wipes everything."""
+    # Not below pytest's folder: a socket's path has 107 bytes at most, and root's folders are closed to postgres.
+    folder = Path(tempfile.mkdtemp(prefix="registry-postgres-", dir="/tmp"))
+    try:
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres", "postgres")
+        _initialise(folder / "data")
+        with _running(folder):
+            yield Cluster(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _initialise(data: Path) -> None:
+    # Sorted as people do: a query that relies on byte order without asking for it fails here, as it would elsewhere.
+    order = ["--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US"]
+    command = [
+        _binary("initdb"),
+        "--pgdata",
+        str(data),
+        "--username=postgres",
+        "--auth=trust",
+        "--no-sync",
+        *order,
+    ]
+    done = subprocess.run(_as_postgres(command), capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextmanager
+def _running(folder: Path) -> Iterator[None]:
+    settings = [f"-c{key}={value}" for key, value in _SETTINGS.items()]
+    command = [_binary("postgres"), "-D", str(folder / "data"), "-k", str(folder), *settings]
+    with (folder / "log").open("w+") as log:
+        server = subprocess.Popen(_as_postgres(command), stdout=log, stderr=log, cwd="/")
+        try:
+            _wait(Cluster(folder).url("postgres"), server, folder / "log")
+            yield
+        finally:
+            server.send_signal(signal.SIGQUIT)  # at once: nothing is to be kept
+            server.wait()
+
+
+def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS_MAX
+    while True:
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _as_postgres(command: list[str]) -> list[str]:
+    """Postgres refuses to run as root; and where pytest is killed, the server has to go too."""
+    user = ["--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+    return ["setpriv", "--pdeathsig=QUIT", *user, *command]
+
+
+def _binary(name: str) -> str:
+    """Debian keeps the server's programs off the PATH, one folder for each major version."""
+    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
+    found = str(debian[-1]) if debian else shutil.which(name)
+    assert found, "the tests need a Postgres server: apt-get install postgresql (./test does that as root)"
+    return found

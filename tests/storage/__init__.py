@@ -1,0 +1,1 @@
+"""The bytes: one contract suite over every store, and what is peculiar to each."""

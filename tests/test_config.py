@@ -1,0 +1,289 @@
+"""The configuration: where values come from, and how everything wrong with it is told at once."""
+
+import os
+from ipaddress import ip_network
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from registry.config import Config, ConfigError, load, mask_url
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 (nothing listens in these tests)
+EXAMPLE = Path(__file__).parents[1] / "config.example.yaml"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the variables of whoever runs the tests out of them."""
+    for name in os.environ:
+        if name.upper().startswith("REGISTRY_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Give the path of a configuration file that is not there yet."""
+    return tmp_path / "registry.yaml"
+
+
+def mistakes(file: Path | None = None, overrides: dict[str, object] | None = None) -> list[str]:
+    """Load what cannot be loaded; one line for each mistake."""
+    with pytest.raises(ConfigError) as caught:
+        load(file, overrides)
+    return str(caught.value).splitlines()
+
+
+def flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections by dotted key."""
+    result: dict[str, Any] = {}
+    for key, value in section.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return result
+
+
+def test_nothing_given() -> None:
+    """With no file, variable or flag, everything has its default, and the database lies in the data folder."""
+    config = load()
+    assert config == Config()
+    assert (config.http.host, config.http.port) == ("127.0.0.1", 5000)
+    assert config.database_url == f"sqlite:///{Path('data/registry.db').absolute()}"
+
+
+def test_order_of_sources(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line wins over the environment, that over the file, that over the default; key by key."""
+    file.write_text("http: {port: 1, workers: 2, keep_alive_seconds: 3}")
+    monkeypatch.setenv("REGISTRY_HTTP__PORT", "10")
+    monkeypatch.setenv("REGISTRY_HTTP__WORKERS", "20")
+    http = load(file, {"http.port": 100, "http.host": None}).http
+    assert (http.port, http.workers, http.keep_alive_seconds, http.host) == (100, 20, 3, "127.0.0.1")
+
+
+def test_frozen() -> None:
+    """A configuration cannot be changed once it is loaded."""
+    with pytest.raises(ValueError, match="frozen"):
+        load().http.port = 1
+
+
+def test_every_mistake_at_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong values, unknown keys and contradictions, from every source, are told together, each with its key."""
+    file.write_text("http: {prot: 80, host: 0.0.0.0}\nstorage: {kind: s3}\nuploads: 7\n")
+    monkeypatch.setenv("REGISTRY_HTTP__TLS__CERTIFICATE_FILE", __file__)
+    monkeypatch.setenv("REGISTRY_LOG__LEVEL", "loud")
+    lines = mistakes(file, {"http.port": 99999})
+    assert {line.split(": ")[0] for line in lines} == {
+        "http.port",
+        "http.prot",
+        "http.host",
+        "http.tls.key_file",
+        "storage.kind",
+        "uploads",
+        "log.level",
+    }
+    assert len(lines) == 7
+
+
+def test_words_of_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line says what is wrong, what was given, and which variable gave it."""
+    monkeypatch.setenv("REGISTRY_HTTP__PORT", "abc")
+    [line] = mistakes()
+    assert line.startswith("http.port: must be a valid integer")
+    assert line.endswith("(got 'abc', from REGISTRY_HTTP__PORT)")
+
+
+def test_no_variable_is_blamed_for_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the command line gave the wrong value, a variable for the same key is not named."""
+    monkeypatch.setenv("REGISTRY_HTTP__PORT", "5000")
+    assert mistakes(None, {"http.port": -1}) == ["http.port: must be greater than or equal to 0 (got -1)"]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("http: {prot: 80}", "http.prot: unknown key, did you mean http.port?"),
+        ("htpp: {port: 80}", "htpp: unknown key, did you mean http?"),
+        (
+            "auth: {htpasswd: {files: a}}",
+            "auth.htpasswd.files: unknown key, did you mean auth.htpasswd.file?",
+        ),
+        ("4: 5", "4: unknown key"),
+    ],
+)
+def test_unknown_key_in_the_file(file: Path, content: str, line: str) -> None:
+    """An unknown key is a mistake, and the nearest known one is suggested."""
+    file.write_text(content)
+    assert mistakes(file) == [line]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("REGISTRY_HTTP__PROT", "http.prot: unknown key, did you mean http.port? (from REGISTRY_HTTP__PROT)"),
+        ("REGISTRY_HTPP__PORT", "htpp: unknown key, did you mean http? (from REGISTRY_HTPP__PORT)"),
+        ("registry_http__prot", "http.prot: unknown key, did you mean http.port? (from registry_http__prot)"),
+    ],
+)
+def test_unknown_variable(monkeypatch: pytest.MonkeyPatch, name: str, line: str) -> None:
+    """A variable for an unknown key is a mistake that names the variable."""
+    monkeypatch.setenv(name, "1")
+    assert mistakes() == [line]
+
+
+@pytest.mark.parametrize("name", ["REGISTRY_PORT", "REGISTRY_SERVICE_HOST", "REGISTRY_HTTP", "REGISTRY_LOG"])
+def test_variable_without_a_key(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What Kubernetes injects beside a service called "registry" is not taken for configuration."""
+    monkeypatch.setenv(name, "tcp://10.0.0.1:5000")
+    assert load() == Config()
+
+
+@pytest.mark.parametrize("value", ["10.0.0.7,192.168.0.0/16", ' ["10.0.0.7", "192.168.0.0/16"]'])
+def test_list_by_environment(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """A list is written as JSON or with commas."""
+    monkeypatch.setenv("REGISTRY_HTTP__TRUSTED_PROXIES", value)
+    assert load().http.trusted_proxies == (ip_network("10.0.0.7/32"), ip_network("192.168.0.0/16"))
+
+
+def test_null_and_empty_variables(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The word null unsets a key of the file, and an empty variable changes nothing."""
+    file.write_text("http: {unix_socket: /run/a.sock, port: 7}")
+    monkeypatch.setenv("REGISTRY_HTTP__UNIX_SOCKET", "null")
+    monkeypatch.setenv("REGISTRY_HTTP__PORT", "")
+    assert (load(file).http.unix_socket, load(file).http.port) == (None, 7)
+
+
+def test_section_without_keys(file: Path) -> None:
+    """A section whose keys are all commented out is as good as left out."""
+    file.write_text("http:\n  tls:\n  # key_file: a\nlog:\n")
+    assert load(file) == Config()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a: [", "not YAML"),
+        ("- a", "must hold sections"),
+        (b"\xff\xfe\xfd", "not YAML"),
+        (None, "cannot be read"),
+    ],
+)
+def test_unusable_file(file: Path, content: str | bytes | None, words: str) -> None:
+    """A file that is missing, is no YAML or holds something else is one mistake, which names the file."""
+    if content is not None:
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+    [line] = mistakes(file)
+    assert line.startswith(f"{file}: {words}")
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (None, None),
+        ("sqlite:////data/registry.db", "sqlite:////data/registry.db"),
+        ("postgresql://bob@host/db", "postgresql://bob@host/db"),
+        ("postgresql://bob:s3cret@host:5432/db", "postgresql://bob:***@host:5432/db"),
+        ("postgresql://bob:s3@cr/et?@host/db", "postgresql://bob:***@host/db"),
+        ("postgresql:///db?host=a&password=s3cret&x=1", "postgresql:///db?host=a&password=***&x=1"),
+        ("bob:s3cret", "***"),
+    ],
+)
+def test_mask_url(given: str | None, shown: str | None) -> None:
+    """A database URL is shown with every password in it masked, and otherwise as it is."""
+    assert mask_url(given) == shown
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the masked configuration, nor its repr, nor a mistake about the URL shows a database password."""
+    monkeypatch.setenv("REGISTRY_DATABASE__URL", "postgresql://bob:s3cret@host/db")
+    config = load()
+    assert config.database_url == "postgresql://bob:s3cret@host/db"
+    assert config.masked()["database"]["url"] == "postgresql://bob:***@host/db"
+    assert "s3cret" not in repr(config)
+    monkeypatch.setenv("REGISTRY_DATABASE__URL", "mysql://bob:s3cret@host/db")
+    [line] = mistakes()
+    assert "'mysql://bob:***@host/db'" in line
+
+
+def test_masked_is_complete() -> None:
+    """The shown configuration holds every key in plain values that YAML and JSON know."""
+    assert Config.model_validate(yaml.safe_load(yaml.safe_dump(Config().masked()))) == Config()
+
+
+def test_memory() -> None:
+    """With the store in memory the database is there too, unless a URL is given."""
+    assert load(None, {"storage.kind": "memory"}).database_url == "sqlite://"
+    url = "postgresql://host/db"
+    assert load(None, {"storage.kind": "memory", "database.url": url}).database_url == url
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [{"storage.kind": "memory"}, {"database.url": "sqlite://"}, {"database.url": "sqlite:///:memory:"}],
+)
+def test_memory_has_one_worker(overrides: dict[str, object]) -> None:
+    """Data in memory with several workers is refused: each would have its own."""
+    [line] = mistakes(None, {**overrides, "http.workers": 2})
+    assert line.startswith("http.workers: must be 1 with data in memory")
+
+
+@pytest.mark.parametrize("host", [EVERYWHERE, "::", "10.0.0.1", "registry.example.com"])
+def test_open_to_the_network(host: str) -> None:
+    """Listening beyond this machine is refused without authentication, with words on what to do."""
+    [line] = mistakes(None, {"http.host": host})
+    assert line.startswith(f"http.host: refusing to listen on {host}")
+    assert "auth.htpasswd.file" in line
+    assert "http.allow_unauthenticated" in line
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"http.host": "127.0.0.5"},
+        {"http.host": "::1"},
+        {"http.host": "localhost"},
+        {"http.host": EVERYWHERE, "http.allow_unauthenticated": True},
+        {"http.host": EVERYWHERE, "auth.htpasswd.file": __file__},
+        {"http.host": EVERYWHERE, "http.unix_socket": "/run/registry.sock"},
+    ],
+)
+def test_closed_to_the_network(overrides: dict[str, object]) -> None:
+    """This machine's own addresses, a Unix socket, a password file and an explicit word are accepted."""
+    assert load(None, overrides).http.port == 5000
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"), [("certificate_file", "key_file"), ("key_file", "certificate_file")]
+)
+def test_half_of_tls(given: str, missing: str) -> None:
+    """A certificate without its key, or a key without its certificate, is refused."""
+    [line] = mistakes(None, {f"http.tls.{given}": __file__})
+    assert line.startswith(f"http.tls.{missing}: must be set too")
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    """Files that the configuration names have to exist."""
+    absent = tmp_path / "absent"
+    keys = ["http.tls.certificate_file", "http.tls.key_file", "auth.htpasswd.file"]
+    assert mistakes(None, dict.fromkeys(keys, absent)) == [
+        f"{key}: no such file (got '{absent}')" for key in keys
+    ]
+
+
+def test_example_has_every_key_and_default() -> None:
+    """The example names exactly the keys there are, each with its default."""
+    example = yaml.safe_load(EXAMPLE.read_text())
+    assert flat(example).keys() == flat(Config().model_dump()).keys()
+    assert Config.model_validate(example) == load(EXAMPLE) == Config()
+
+
+def test_example_explains_every_key() -> None:
+    """In the example, a comment stands right above every key."""
+    lines = EXAMPLE.read_text().splitlines()
+    keys = {key.split(".")[-1] for key in flat(Config().model_dump())}
+    bare = [
+        line.strip()
+        for above, line in pairwise(lines)
+        if line.strip().split(":")[0] in keys and not above.strip().startswith("#")
+    ]
+    assert bare == []

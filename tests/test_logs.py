@@ -1,0 +1,163 @@
+"""Log lines: what they look like on a terminal and elsewhere, and that nothing from outside can forge them."""
+
+import io
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from registry import logs
+
+
+class Terminal(io.StringIO):
+    """A stderr that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """Put logging back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    logging.captureWarnings(capture=False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """Every JSON line on stderr (which is not a terminal under pytest) since the last call."""
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Away from a terminal an event is one JSON object, with its facts, level, logger and time."""
+    logs.configure("info", "auto")
+    structlog.get_logger("registry.access").info("request", path="/v2/\n\x1b[31m", status=200)
+    [line] = lines(capsys)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "request",
+        "path": "/v2/\n\x1b[31m",
+        "status": 200,
+        "logger": "registry.access",
+        "level": "info",
+    }
+
+
+def test_console_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal an event is a coloured line for people."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    logs.configure("info", "auto")
+    structlog.get_logger("registry.access").info("request", status=200)
+    assert "request" in terminal.getvalue()
+    assert "\x1b[" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    "evil", ["a\nb", "a\r\nb", "\x1b]0;title\x07", "\x9b31m", "a\u2028b", "\u202egnp.exe", "\x00"]
+)
+def test_console_escapes_control_characters(capsys: pytest.CaptureFixture[str], evil: str) -> None:
+    """Nothing that came from outside can start a line of its own or command the terminal."""
+    logs.configure("info", "console")
+    structlog.get_logger("registry.access").info("request", path=evil, agent=f"x{evil}")
+    logging.getLogger("uvicorn.error").warning("bad: %s", evil)
+    text = capsys.readouterr().err
+    assert text.count("\n") == 2
+    assert text.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_exceptions(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
+    """An exception is logged with its traceback, without the values of local variables."""
+    logs.configure("info", log_format)  # type: ignore[arg-type]
+
+    def fail(password: str) -> None:
+        raise LookupError("gone\x1b[31m")
+
+    try:
+        fail("s3" + "cret")
+    except LookupError:
+        structlog.get_logger("registry.x").exception("failed")
+        logging.getLogger("other").exception("failed")
+    text = capsys.readouterr().err
+    assert text.count("Traceback") == 2
+    assert text.count("LookupError: gone") == 2
+    assert "\x1b" not in text
+    assert "s3cret" not in text
+
+
+def test_level(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is below the level is not logged, whoever says it."""
+    logs.configure("warning", "json")
+    structlog.get_logger("registry.x").info("quiet")
+    logging.getLogger("other").info("quiet")
+    structlog.get_logger("registry.x").warning("loud")
+    logging.getLogger("other").warning("loud")
+    assert [line["event"] for line in lines(capsys)] == ["loud", "loud"]
+
+
+def test_standard_library(capsys: pytest.CaptureFixture[str]) -> None:
+    """Libraries that log in the standard way, and Python's warnings, come out in the same form."""
+    logs.configure("info", "json")
+    logging.getLogger("uvicorn.error").error("no %s", "luck")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    first, second = lines(capsys)
+    assert (first["event"], first["level"], first["logger"]) == ("no luck", "error", "uvicorn.error")
+    assert "DeprecationWarning: old" in second["event"]
+
+
+def test_chatty_libraries(capsys: pytest.CaptureFixture[str]) -> None:
+    """How uvicorn and alembic go about their work is for "debug"; SQL statements with their values are for nobody."""
+    logs.configure("info", "json")
+    logging.getLogger("uvicorn.error").info("quiet")
+    logging.getLogger("alembic.runtime.migration").info("quiet")
+    logs.configure("debug", "json")
+    logging.getLogger("alembic.runtime.migration").info("loud")
+    logging.getLogger("sqlalchemy.engine").info("quiet")
+    assert [line["event"] for line in lines(capsys)] == ["loud"]
+
+
+def test_bound_context(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was bound to the context, such as a request's id, is on every line logged in it."""
+    logs.configure("info", "json")
+    structlog.contextvars.bind_contextvars(id="abc")
+    structlog.get_logger("registry.x").info("event")
+    logging.getLogger("other").warning("event")
+    assert [line["id"] for line in lines(capsys)] == ["abc", "abc"]
+
+
+def test_stderr_is_replaced(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logger that has written before writes to the stderr of now, and a closed one is no error."""
+    logs.configure("info", "json")
+    log = structlog.get_logger("registry.x")
+    log.info("first")
+    assert [line["event"] for line in lines(capsys)] == ["first"]
+    second = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", second)
+    log.info("second")
+    assert json.loads(second.getvalue())["event"] == "second"
+    second.close()
+    log.info("third")
+
+
+@pytest.mark.parametrize("say", ["debug", "info", "warning", "error", "critical", "exception"])
+def test_every_method(capsys: pytest.CaptureFixture[str], say: str) -> None:
+    """Every way of logging an event writes one line."""
+    logs.configure("debug", "json")
+    method: Callable[[str], None] = getattr(structlog.get_logger("registry.x"), say)
+    method("event")
+    assert [line["event"] for line in lines(capsys)] == ["event"]
