@@ -29,7 +29,7 @@ USER registry
 VOLUME /var/lib/registry
 EXPOSE 5000
 # Asks as a client would. With TLS or another port, give `docker run` a --health-cmd of its own.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --start-interval=1s CMD \
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD \
     ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/healthz', timeout=4)"]
 
 ENTRYPOINT ["registry"]

@@ -7,16 +7,18 @@ fail() {
   exit 1
 }
 
-# need PACKAGE WHY: install a Debian package, or say what a person has to do. Quiet, unless it fails.
+# need WHY PACKAGE...: install Debian packages, or say what a person has to do. Quiet, unless it fails.
 need() {
+  local why=$1 said
+  shift
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    fail "$2" "Install it first, on Debian with: sudo apt-get install $1"
+    fail "$why" "Install it first, on Debian with: sudo apt-get install $*"
   fi
-  echo "$2 Installing $1 ..."
-  local said apt=(apt-get --quiet --quiet -o DPkg::Lock::Timeout=300)
+  echo "$why Installing $* ..."
   said=$(
     export DEBIAN_FRONTEND=noninteractive
-    { "${apt[@]}" update && "${apt[@]}" install --yes --no-install-recommends "$1"; } 2>&1
+    apt=(apt-get --quiet --quiet -o DPkg::Lock::Timeout=300)
+    { "${apt[@]}" update && "${apt[@]}" install --yes --no-install-recommends "$@"; } 2>&1
   ) || fail "$said"
 }
 
@@ -40,7 +42,7 @@ install() {
     return
   fi
   python=$(find_python)
-  "$python" -c 'import ensurepip, venv' 2>/dev/null || need python3-venv "Python cannot make virtual environments here."
+  "$python" -c 'import ensurepip, venv' 2>/dev/null || need "Python cannot make virtual environments here." python3-venv
   echo "Installing into $PWD/.venv ..."
   .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${1:+[$1]}"

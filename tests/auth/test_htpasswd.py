@@ -179,7 +179,13 @@ async def test_headers_of_other_kinds(users: Htpasswd, checks: Checks, header: s
 
 @pytest.mark.parametrize(
     ("name", "password"),
-    [("alice", "wrong"), ("carol", "wonderland"), ("carol", "x" * 100), ("alice", "x" * 100), ("alice", "a\0b")],
+    [
+        ("alice", "wrong"),
+        ("carol", "wonderland"),
+        ("carol", "x" * 100),
+        ("alice", "x" * 100),
+        ("alice", "a\0b"),
+    ],
 )
 async def test_every_guess_costs_one_check(users: Htpasswd, checks: Checks, name: str, password: str) -> None:
     """A wrong password, an unknown user, a password that cannot be right: all cost one check of the same price."""
@@ -339,7 +345,9 @@ def test_non_utf8_name(tmp_path: Path) -> None:
 def test_unusable_line(tmp_path: Path, line: bytes) -> None:
     """A line that could let nobody in stops the start, and is named: better than a user who wonders."""
     file = write(tmp_path / "htpasswd", b"# users", ALICE, line)
-    with pytest.raises(HtpasswdInvalid, match=r"htpasswd:3: not a bcrypt entry; make one with: htpasswd -nB NAME"):
+    with pytest.raises(
+        HtpasswdInvalid, match=r"htpasswd:3: not a bcrypt entry; make one with: htpasswd -nB NAME"
+    ):
         Htpasswd(file, realm="Registry", cache_seconds=60)
 
 

@@ -32,6 +32,7 @@ class Image:
 
 def image(name: str) -> Image:
     """Return busybox-amd64, busybox-arm64, busybox-multi (an index: no layers), debian or five."""
+    assert IMAGES.is_dir(), "no images: run ci/clients/images.sh"
     index = json.loads((IMAGES / "oci" / "index.json").read_bytes())
     digest = next(
         entry["digest"]

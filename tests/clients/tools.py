@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -85,7 +86,8 @@ def client(program: str, home: Path, *options: str) -> Client:
         "XDG_RUNTIME_DIR": str(home / "run"),
     }
     (home / "run").mkdir(exist_ok=True)
-    path = str(TOOLS / program) if "/" in program else program
+    path = shutil.which(TOOLS / program if "/" in program else program, path=environment["PATH"])
+    assert path, f"no {program}: run ci/clients/install.sh"
     return Client((path, *options), environment, home)
 
 

@@ -23,12 +23,16 @@ PROPERTY = settings(deadline=None, max_examples=300)
 ENCODED = {"sha256": "a" * 64, "sha512": "0" * 128}
 # Near what is right, which letters drawn from all of Unicode never are.
 near_name = st.text(st.sampled_from("aA0z._-/"), max_size=12) | st.text(st.sampled_from("a/"), max_size=260)
-near_tag = st.text(st.sampled_from("aA0_.-:é"), max_size=8) | st.integers(120, 135).map(lambda size: "a" * size)
+near_tag = st.text(st.sampled_from("aA0_.-:é"), max_size=8) | st.integers(120, 135).map(
+    lambda size: "a" * size
+)
 near_digest = st.builds(
     lambda algorithm, colon, encoded, tail: algorithm + colon + encoded + tail,
     st.sampled_from(["sha256", "sha512", "SHA256", "sha-256", "md5", "a+b", "a++b", "sha256+x", ""]),
     st.sampled_from([":", "::", "", "-"]),
-    st.sampled_from(["", "a" * 63, "a" * 64, "A" * 64, "g" * 64, "b" * 127, "b" * 128, "x=_-", "x" * 600, "é"]),
+    st.sampled_from(
+        ["", "a" * 63, "a" * 64, "A" * 64, "g" * 64, "b" * 127, "b" * 128, "x=_-", "x" * 600, "é"]
+    ),
     st.sampled_from(["", "", "", "\n", " ", "a", ":"]),
 )
 any_text = st.text() | near_name | near_tag | near_digest

@@ -139,7 +139,11 @@ def test_bad_json(content: bytes, words: str) -> None:
         ({}, None, "type of the manifest is missing"),
         ({}, "", "type of the manifest is missing"),
         ({}, "application/json", "not a type of manifest"),
-        ({}, "application/vnd.docker.distribution.manifest.v1+prettyjws", "Docker schema 1 .* push the image again"),
+        (
+            {},
+            "application/vnd.docker.distribution.manifest.v1+prettyjws",
+            "Docker schema 1 .* push the image again",
+        ),
         ({"schemaVersion": 1}, media_types.OCI_IMAGE, "schemaVersion must be 2"),
         ({"schemaVersion": True}, media_types.OCI_IMAGE, "schemaVersion must be 2"),
         ({"schemaVersion": None}, media_types.OCI_IMAGE, "schemaVersion must be 2"),
@@ -156,7 +160,11 @@ def test_bad_json(content: bytes, words: str) -> None:
         ({"layers": [BLOB | {"size": 2**63}]}, media_types.OCI_IMAGE, r"layers\[0\]\.size"),
         ({"layers": [BLOB | {"size": 1.0}]}, media_types.OCI_IMAGE, r"layers\[0\]\.size"),
         ({"layers": [BLOB | {"size": True}]}, media_types.OCI_IMAGE, r"layers\[0\]\.size"),
-        ({"layers": [BLOB | {"digest": "sha256:x"}]}, media_types.OCI_IMAGE, r"layers\[0\]\.digest: a sha256 digest"),
+        (
+            {"layers": [BLOB | {"digest": "sha256:x"}]},
+            media_types.OCI_IMAGE,
+            r"layers\[0\]\.digest: a sha256 digest",
+        ),
         ({"layers": [BLOB | {"digest": 5}]}, media_types.OCI_IMAGE, r"layers\[0\]\.digest must be a string"),
         ({"layers": [BLOB | {"mediaType": ""}]}, media_types.OCI_IMAGE, r"layers\[0\]\.mediaType"),
         ({"layers": [BLOB | {"mediaType": "\ud800"}]}, media_types.OCI_IMAGE, r"layers\[0\]\.mediaType"),
@@ -227,7 +235,9 @@ def as_json(descriptor: Descriptor) -> dict[str, Any]:
 
 @PROPERTY
 @given(manifests(), st.sampled_from([None, 0, 2, "\t"]))
-def test_valid_manifest(given_: tuple[Manifest, dict[str, Any], str | None], indent: int | str | None) -> None:
+def test_valid_manifest(
+    given_: tuple[Manifest, dict[str, Any], str | None], indent: int | str | None
+) -> None:
     """A valid manifest of any type is parsed to what it says, however it is laid out, and keeps its exact bytes."""
     expected, document, content_type = given_
     content = json.dumps(document, indent=indent).encode()
@@ -258,7 +268,9 @@ def test_nondistributable_layers(media_type: str) -> None:
     assert [blob.digest for blob in manifest.blobs] == [DIGEST, DIGEST]
 
 
-@pytest.mark.parametrize("header", ["Application/VND.oci.image.MANIFEST.v1+json", f"  {media_types.OCI_IMAGE} ;q=1"])
+@pytest.mark.parametrize(
+    "header", ["Application/VND.oci.image.MANIFEST.v1+json", f"  {media_types.OCI_IMAGE} ;q=1"]
+)
 def test_content_type_is_read_as_a_header(header: str) -> None:
     """Neither case nor parameters of the Content-Type header matter."""
     assert Manifest.parse(json.dumps(IMAGE).encode(), header).media_type == media_types.OCI_IMAGE

@@ -12,7 +12,9 @@ from registry.oci.ranges import ChunkRange
 
 PROPERTY = settings(deadline=None, max_examples=300)
 
-numbers = st.integers(0, 30).map(str) | st.sampled_from(["", "007", "9" * 18, "9" * 19, "9" * 20, "-1", "+1", "1_0", "٣"])
+numbers = st.integers(0, 30).map(str) | st.sampled_from(
+    ["", "007", "9" * 18, "9" * 19, "9" * 20, "-1", "+1", "1_0", "٣"]
+)
 dashes = st.sampled_from(["-", "-", "-", "", "--", " - "])
 near_chunk = st.builds(lambda start, dash, end: start + dash + end, numbers, dashes, numbers)
 near_range = st.builds(

@@ -11,7 +11,15 @@ from registry.oci.digest import Digest
 from registry.oci.errors import StorageFull
 from registry.storage.contract import CHUNK_BYTES
 from registry.storage.filesystem import FilesystemStore
-from tests.storage.contract import CONTENT, DIGEST, MORE_THAN_A_CHUNK, BlobStoreContract, blobs_of, publish, uploads_of
+from tests.storage.contract import (
+    CONTENT,
+    DIGEST,
+    MORE_THAN_A_CHUNK,
+    BlobStoreContract,
+    blobs_of,
+    publish,
+    uploads_of,
+)
 from tests.storage.descriptors import open_below
 
 if TYPE_CHECKING:
@@ -131,7 +139,9 @@ async def test_short_write(store: FilesystemStore, monkeypatch: pytest.MonkeyPat
     assert store.path(DIGEST).read_bytes() == CONTENT
 
 
-async def test_failed_write_tells_what_is_there(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_write_tells_what_is_there(
+    store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where a piece fails half-way, `size` counts what was written, and cutting takes it away."""
     await store.open()
     pwrite = os.pwrite

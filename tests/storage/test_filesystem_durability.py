@@ -95,9 +95,7 @@ async def test_folders(tmp_path: Path, calls: list[str]) -> None:
     assert "fsync ." in calls
 
 
-async def test_failed_sync_is_no_publication(
-    store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_failed_sync_is_no_publication(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the disk fails to keep the bytes, `publish` fails, and they get no name."""
 
     def fail(file: int) -> None:

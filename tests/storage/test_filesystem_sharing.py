@@ -94,7 +94,9 @@ async def test_processes_exclude_each_other(tmp_path: Path) -> None:
 
 async def test_one_of_many_publishes(stores: tuple[FilesystemStore, FilesystemStore]) -> None:
     """Of many that go for one upload at the same time, each that gets it finds what the last one left."""
-    published = await asyncio.gather(*(take_and_publish(store) for store in stores * 8), return_exceptions=True)
+    published = await asyncio.gather(
+        *(take_and_publish(store) for store in stores * 8), return_exceptions=True
+    )
     assert published.count(True) == 1
     assert {type(outcome) for outcome in published} <= {bool, StagedBusy}
     assert await blobs_of(stores[0]) == {StoredBlob(DIGEST, len(CONTENT))}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -72,7 +73,9 @@ class Repository:
 
     async def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send one request; a path that begins with `/v2/`, as a Location does, is taken as it is."""
-        return await self.registry.ask(method, path if path.startswith("/") else f"/v2/{self.name}/{path}", **options)
+        return await self.registry.ask(
+            method, path if path.startswith("/") else f"/v2/{self.name}/{path}", **options
+        )
 
     async def get(self, path: str, **options: Any) -> httpx.Response:
         """GET."""
@@ -140,7 +143,9 @@ async def running(settings: Mapping[str, object], **options: Any) -> AsyncIterat
     """A registry with these settings (by dotted key), started as a server starts it; `options` are the client's."""
     async with lifespan(build(load(None, settings))) as app:
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://registry.test", **options) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://registry.test", **options
+        ) as client:
             yield Registry(app, client)
 
 
@@ -200,10 +205,26 @@ async def call(
     *,
     query: bytes = b"",
     headers: Sequence[tuple[bytes, bytes]] = (),
-    receive: AsyncIterator[Message],
+    body: Sequence[bytes] = (b"",),
+    then: Literal["end", "silence", "hang-up"] = "end",
 ) -> list[Message]:
-    """One request as a server hands it over, with the client's messages as given; what the application sent."""
+    """One request as a server hands it over, for what no client library would send; what the application sent.
+
+    `path` is taken as it is, after decoding. `then`: after its pieces the body ends, or nothing more comes, or the
+    client is gone.
+    """
+    received: list[Message] = [
+        {"type": "http.request", "body": piece, "more_body": then != "end" or number < len(body)}
+        for number, piece in enumerate(body, 1)
+    ]
     sent: list[Message] = []
+
+    async def receive() -> Message:
+        if received:
+            return received.pop(0)
+        if then != "hang-up":
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -222,5 +243,12 @@ async def call(
         "client": ("127.0.0.1", 40000),
         "server": ("127.0.0.1", 5000),
     }
-    await app(scope, receive.__anext__, send)
+    await app(scope, receive, send)
     return sent
+
+
+async def ask_raw(app: App, method: str, path: str, **options: Any) -> httpx.Response:
+    """As `call`, but the answer as a client sees it."""
+    start, *pieces = await call(app, method, path, **options)
+    content = b"".join(piece.get("body", b"") for piece in pieces)
+    return httpx.Response(start["status"], headers=start["headers"], content=content)

@@ -41,7 +41,9 @@ def registry_on(database: Database, store: BlobStore, access: AccessRules | None
 
 def changed(registry: Registry, **settings: Any) -> Registry:
     """The same registry, as another process with other settings has it: with no running hashes."""
-    return Registry(registry.database, registry.store, registry.access, replace(registry.settings, **settings))
+    return Registry(
+        registry.database, registry.store, registry.access, replace(registry.settings, **settings)
+    )
 
 
 async def stream(*pieces: bytes, error: Exception | None = None) -> AsyncIterator[bytes]:
@@ -60,14 +62,18 @@ async def push_blobs(registry: Registry, repository: RepositoryName, *names: str
     return [images.blob_digest(name) for name in names]
 
 
-async def push_manifest(registry: Registry, repository: RepositoryName, manifest: Manifest, *tags: str) -> Digest:
+async def push_manifest(
+    registry: Registry, repository: RepositoryName, manifest: Manifest, *tags: str
+) -> Digest:
     """Push a manifest, by its digest and with these tags; what it names must be there."""
     digest = images.digest(manifest)
     await manifests.put(registry, repository, digest, manifest, [Tag(tag) for tag in tags])
     return digest
 
 
-async def push_image(registry: Registry, repository: RepositoryName, manifest: Manifest, *tags: str) -> Digest:
+async def push_image(
+    registry: Registry, repository: RepositoryName, manifest: Manifest, *tags: str
+) -> Digest:
     """Push an image made of the blobs "config", "base" and "code", or fewer of them, and these blobs."""
     await push_blobs(registry, repository, *images.names_of(manifest, ["config", "base", "code"]))
     return await push_manifest(registry, repository, manifest, *tags)

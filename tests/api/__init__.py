@@ -1,0 +1,1 @@
+"""Tests of the HTTP door: every requirement of the specification that a client can see."""

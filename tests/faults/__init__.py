@@ -1,0 +1,1 @@
+"""What the registry promises when things break: injected faults, kill -9, power cuts, full disks."""

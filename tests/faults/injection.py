@@ -1,0 +1,222 @@
+"""A store and a database that fail at one chosen step: before a call, in the middle of it, or when its answer is lost.
+
+The real ones are underneath. A step is passed by number, so that a loop can strike at step 0, 1, 2, ... until a deed
+runs through (the way pebble tests its storage engine).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from registry.db.database import Database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from sqlalchemy import Connection
+
+    from registry.oci.digest import Digest
+    from registry.storage.contract import BlobReader, BlobStore, Staged, StagedUpload, StoredBlob
+
+T = TypeVar("T")
+
+_CANCEL_SECONDS_MAX = 10
+
+
+class Injected(OSError):
+    """The failure that was asked for."""
+
+
+class Faults:
+    """Strikes at one step; `struck` names it, None while it has not been reached."""
+
+    def __init__(self) -> None:
+        self.request: asyncio.Task[None] | None = None
+        self.struck: str | None = None
+        self._strike: Callable[[str], None] = self.fail
+        self._steps_left: int | None = None
+
+    def arm(self, number: int, strike: Callable[[str], None]) -> None:
+        """Strike at the step with this number, counted from 0."""
+        self._steps_left, self._strike, self.struck = number, strike, None
+
+    def disarm(self) -> None:
+        """Strike no more."""
+        self._steps_left = None
+
+    def step(self, name: str) -> None:
+        """Pass a step, or be struck at it."""
+        if self._steps_left is None:
+            return
+        self._steps_left -= 1
+        if self._steps_left < 0:
+            self._steps_left, self.struck = None, name
+            self._strike(name)
+
+    def fail(self, name: str) -> None:
+        """The step fails."""
+        raise Injected(name)
+
+    def cancel(self, name: str) -> None:
+        """The request is cancelled at the step, which goes on where it is in another thread."""
+        assert self.request is not None, name
+        if threading.current_thread() is threading.main_thread():
+            self.request.cancel()
+            return
+        request, done = self.request, threading.Event()
+
+        def cancel() -> None:
+            request.cancel()
+            done.set()
+
+        request.get_loop().call_soon_threadsafe(cancel)
+        assert done.wait(_CANCEL_SECONDS_MAX), "the loop is blocked"
+
+
+class FaultyDatabase(Database):
+    """Fails before the query, between query and commit, and after the commit."""
+
+    def __init__(self, inner: Database, faults: Faults) -> None:
+        self._inner = inner
+        self._faults = faults
+        self.engine = inner.engine
+
+    def close(self) -> None:
+        """See Database."""
+        self._inner.close()
+
+    async def _read(self, job: Callable[[Connection], T]) -> T:
+        return await self._run("read", self._inner.read, job)
+
+    async def _write(self, job: Callable[[Connection], T], *, durable: bool) -> T:
+        return await self._run("write", self._inner.write if durable else self._inner.write_soon, job)
+
+    async def _run(self, name: str, run: Callable[..., Awaitable[T]], job: Callable[[Connection], T]) -> T:
+        def done_but_not_committed(connection: Connection) -> T:
+            result = job(connection)
+            self._faults.step(f"before a {name} is committed")
+            return result
+
+        self._faults.step(f"before a {name}")
+        result = await run(done_but_not_committed)
+        self._faults.step(f"after a {name}")
+        return result
+
+
+class FaultyStore:
+    """Fails before and after every call, and between the halves of a write."""
+
+    def __init__(self, inner: BlobStore, faults: Faults) -> None:
+        self._inner = inner
+        self._faults = faults
+        self.description = inner.description
+
+    async def open(self) -> None:
+        """See the contract."""
+        await self._inner.open()
+
+    async def ping(self) -> None:
+        """See the contract."""
+        await self._inner.ping()
+
+    @asynccontextmanager
+    async def stage(self, upload: str) -> AsyncIterator[FaultyStaged]:
+        """See the contract."""
+        self._faults.step("before stage")
+        async with self._inner.stage(upload) as staged:
+            self._faults.step("after stage")
+            yield FaultyStaged(staged, self._faults)
+
+    async def discard(self, upload: str) -> None:
+        """See the contract."""
+        self._faults.step("before discard")
+        await self._inner.discard(upload)
+        self._faults.step("after discard")
+
+    @asynccontextmanager
+    async def reader(self, digest: Digest) -> AsyncIterator[FaultyReader]:
+        """See the contract."""
+        self._faults.step("before reader")
+        async with self._inner.reader(digest) as reader:
+            self._faults.step("after reader")
+            yield FaultyReader(reader, self._faults)
+
+    async def delete(self, digest: Digest) -> None:
+        """See the contract."""
+        self._faults.step("before delete")
+        await self._inner.delete(digest)
+        self._faults.step("after delete")
+
+    async def blobs(self) -> AsyncIterator[StoredBlob]:
+        """See the contract."""
+        async for blob in self._inner.blobs():
+            yield blob
+
+    async def uploads(self) -> AsyncIterator[StagedUpload]:
+        """See the contract."""
+        async for upload in self._inner.uploads():
+            yield upload
+
+
+class FaultyStaged:
+    """See FaultyStore."""
+
+    def __init__(self, inner: Staged, faults: Faults) -> None:
+        self._inner = inner
+        self._faults = faults
+
+    @property
+    def size(self) -> int:
+        """See the contract."""
+        return self._inner.size
+
+    async def cut(self, size: int) -> None:
+        """See the contract."""
+        self._faults.step("before cut")
+        await self._inner.cut(size)
+        self._faults.step("after cut")
+
+    async def write(self, chunk: bytes) -> None:
+        """See the contract."""
+        half = len(chunk) // 2
+        self._faults.step("before write")
+        await self._inner.write(chunk[:half])
+        self._faults.step("in the middle of write")
+        await self._inner.write(chunk[half:])
+        self._faults.step("after write")
+
+    async def read(self) -> AsyncIterator[bytes]:
+        """See the contract."""
+        self._faults.step("before read")
+        async for chunk in self._inner.read():
+            yield chunk
+            self._faults.step("in the middle of read")
+
+    async def publish(self, digest: Digest) -> None:
+        """See the contract."""
+        self._faults.step("before publish")
+        await self._inner.publish(digest)
+        self._faults.step("after publish")
+
+
+class FaultyReader:
+    """See FaultyStore."""
+
+    def __init__(self, inner: BlobReader, faults: Faults) -> None:
+        self._inner = inner
+        self._faults = faults
+
+    @property
+    def size(self) -> int:
+        """See the contract."""
+        return self._inner.size
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """See the contract."""
+        self._faults.step("before read of a blob")
+        content = await self._inner.read(offset, length)
+        self._faults.step("after read of a blob")
+        return content

@@ -1,0 +1,153 @@
+"""A failure, or a cancelled request, at every step of every deed: nothing acknowledged is lost, nothing is broken."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from registry.api.door import Door, DoorSettings
+from registry.app import build_registry
+from registry.auth.nobody import NoUsers
+from registry.config import load
+from registry.db.migrate import migrate
+from registry.operations.check import check
+from registry.operations.purging import purge
+from tests.faults.client import Client, ConnectionCut, Refused
+from tests.faults.deeds import DEEDS, Deed, Doing, Scene
+from tests.faults.injection import Faults, FaultyDatabase, FaultyStore
+from tests.faults.ledger import Ledger
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from registry.operations.registry import Registry
+
+pytestmark = pytest.mark.anyio
+
+_STEPS_MAX = 1000
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A registry whose store and database fail on demand, and the way to it; `sound` is the same without faults."""
+
+    sound: Registry
+    faults: Faults
+    http: httpx.AsyncClient
+
+    def scene(self, name: str) -> Scene:
+        """A repository of its own."""
+        return Scene(Client(self.http, Ledger()), name)
+
+    async def broken_promises(self, scene: Scene) -> list[str]:
+        """What the client was promised and does not get, and what `registry check` finds."""
+        report = await check(self.sound, lambda _what, _done, _of: None, deep=True)
+        return await scene.client.ledger.faults(self.http) + report.problems
+
+    async def settle(self) -> None:
+        """Wait for queries that a cancelled request has left behind: both kinds run on one thread here."""
+        for write in (self.sound.database.write, self.sound.database.write_soon):
+            await write(lambda connection: connection.execute(text("SELECT 1")))
+
+
+@asynccontextmanager
+async def opened(folder: Path, kind: str, database_url: str) -> AsyncIterator[Bench]:
+    """Open a registry below `folder`."""
+    config = load(
+        None,
+        {
+            "storage.kind": kind,
+            "storage.directory": str(folder / "data"),
+            "database.url": database_url,
+            "database.pool_size": 1,  # one thread, one connection: what is left open can be counted
+            "uploads.idle_seconds_max": 0.001,
+        },
+    )
+    sound = build_registry(config)
+    await sound.store.open()
+    await asyncio.to_thread(migrate, sound.database)
+    faults = Faults()
+    faulty = replace(
+        sound, store=FaultyStore(sound.store, faults), database=FaultyDatabase(sound.database, faults)
+    )
+    transport = httpx.ASGITransport(_as_task(Door(faulty, NoUsers(), DoorSettings(60)), faults))
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://registry") as http:
+            yield Bench(sound, faults, http)
+    finally:
+        sound.database.close()
+
+
+def _as_task(door: Door, faults: Faults) -> Callable[..., object]:
+    """Each request is a task of its own, as in the server; where it ends without an answer, the connection is cut."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        faults.request = request = asyncio.create_task(door(scope, receive, send))
+        await asyncio.wait([request])
+        if request.cancelled():
+            raise ConnectionCut("cancelled")
+        if error := request.exception():
+            raise ConnectionCut(repr(error))
+
+    return app
+
+
+@pytest.fixture(params=["memory", "filesystem"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path, database_url: str) -> AsyncIterator[Bench]:
+    """Give an empty registry, on every store and every database."""
+    with capture_logs():  # hundreds of tracebacks, which take longer to write than the tests take
+        async with opened(tmp_path, request.param, database_url) as bench:
+            yield bench
+
+
+@pytest.mark.parametrize("strike", [Faults.fail, Faults.cancel], ids=["failed", "cancelled"])
+@pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
+async def test_strike_at_every_step(bench: Bench, deed: Deed, strike: Callable[[Faults, str], None]) -> None:
+    """Whichever step of a deed is struck: the client is not told that all is well, and a retry succeeds."""
+    await (await deed(bench.scene("first")))()
+    await bench.settle()  # by now, whatever stays open is open
+    files = open_files()
+    for number in itertools.count():
+        assert number < _STEPS_MAX
+        scene = bench.scene(f"step-{number}")
+        do = await deed(scene)
+        bench.faults.arm(number, lambda name: strike(bench.faults, name))
+        refused = await refusal(do)
+        bench.faults.disarm()
+        if bench.faults.struck is None:
+            break
+        await bench.settle()
+        where = f"struck {bench.faults.struck}: {refused}"
+        assert refused is not None, where
+        assert refused.status in {0, 500}, where
+        assert await bench.broken_promises(scene) == [], where
+        await do()
+        assert await bench.broken_promises(scene) == [], where
+        assert open_files() == files, where
+    await purge(bench.sound)
+    assert [upload async for upload in bench.sound.store.uploads()] == []
+
+
+async def refusal(do: Doing) -> Refused | None:
+    """Why the client was not told that all is well, None where it was."""
+    try:
+        await do()
+    except Refused as refused:
+        return refused
+    return None
+
+
+def open_files() -> int:
+    """How many files this process has open."""
+    return len(os.listdir("/proc/self/fd"))

@@ -1,0 +1,1 @@
+"""Odd input: random and mutated requests, and what must hold whatever comes in."""

@@ -1,0 +1,1 @@
+"""The deeds, on stores and databases that really run."""

@@ -1,0 +1,21 @@
+"""Databases without rows."""
+
+from tests.support.tables import (
+    database,
+    postgres,
+    postgres_tables_url,
+    postgres_with_tables,
+    sqlite_tables_url,
+    sqlite_with_tables,
+    tables_url,
+)
+
+__all__ = [
+    "database",
+    "postgres",
+    "postgres_tables_url",
+    "postgres_with_tables",
+    "sqlite_tables_url",
+    "sqlite_with_tables",
+    "tables_url",
+]
