@@ -115,8 +115,10 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path, database_url: st
 @pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
 async def test_strike_at_every_step(bench: Bench, deed: Deed, strike: Callable[[Faults, str], None]) -> None:
     """Whichever step of a deed is struck: the client is not told that all is well, and a retry succeeds."""
-    await (await deed(bench.scene("first")))()
-    await bench.settle()  # by now, whatever stays open is open
+    first = bench.scene("first")
+    await (await deed(first))()
+    await bench.settle()
+    assert await bench.broken_promises(first) == []  # by now, whatever stays open is open
     files = open_files()
     for number in itertools.count():
         assert number < _STEPS_MAX
