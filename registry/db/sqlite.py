@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -16,13 +18,14 @@ from registry.oci.errors import RegistryError, StorageFull, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from sqlite3 import Connection as SqliteConnection
 
     from sqlalchemy import Connection, Engine
 
 T = TypeVar("T")
 
 IN_MEMORY: Final = ("sqlite://", "sqlite:///:memory:")
+_BUSY: Final = ("SQLITE_BUSY", "SQLITE_LOCKED")  # and their extended codes
+_BUSY_POLL_SECONDS: Final = 0.01
 
 
 class SqliteDatabase(Database):
@@ -53,8 +56,8 @@ class SqliteDatabase(Database):
             self._temporary.cleanup()
 
     async def _read(self, job: Callable[[Connection], T]) -> T:
-        connection = self._connection("reader", "BEGIN", "FULL")
         try:
+            connection = self._connection("reader", "BEGIN", "FULL")
             with connection.begin():
                 return job(connection)
         except OperationalError as error:
@@ -64,8 +67,8 @@ class SqliteDatabase(Database):
         return await in_thread(self._writer, lambda: self._write_here(job, "FULL" if durable else "NORMAL"))
 
     def _write_here(self, job: Callable[[Connection], T], synchronous: str) -> T:
-        connection = self._connection(synchronous, "BEGIN IMMEDIATE", synchronous)
         try:
+            connection = self._connection(synchronous, "BEGIN IMMEDIATE", synchronous)
             with connection.begin():
                 return job(connection)
         except OperationalError as error:
@@ -92,8 +95,8 @@ def _engine(url: str, busy_seconds_max: float) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: SqliteConnection, _record: object) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        _switch_to_wal(connection, busy_seconds_max)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
 
@@ -106,12 +109,26 @@ def _engine(url: str, busy_seconds_max: float) -> Engine:
     return engine
 
 
+def _switch_to_wal(connection: sqlite3.Connection, busy_seconds_max: float) -> None:
+    # A new file is switched once. Where several processes do so at the same moment, SQLite tells all but one of them
+    # at once that it is busy, whatever time they gave it to wait.
+    deadline = time.monotonic() + busy_seconds_max
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith(_BUSY) or time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_POLL_SECONDS)
+        else:
+            return
+
+
 def _told(error: OperationalError) -> RegistryError | OperationalError:
     """What a client is told, where the cause is one that it can know."""
-    match getattr(error.orig, "sqlite_errorname", ""):
-        case "SQLITE_FULL":
-            return StorageFull()
-        case "SQLITE_BUSY" | "SQLITE_BUSY_SNAPSHOT" | "SQLITE_LOCKED":
-            return Unavailable("the database is busy; try again")
-        case _:
-            return error
+    name = getattr(error.orig, "sqlite_errorname", "")
+    if name == "SQLITE_FULL":
+        return StorageFull()
+    if name.startswith(_BUSY):
+        return Unavailable("the database is busy; try again")
+    return error

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from registry.db.database import Database
 
 PROCESSES: Final = 3
-ROUNDS: Final = 6
+ROUNDS: Final = 12
 
 
 @pytest.fixture
@@ -99,6 +99,14 @@ def test_outdated_tables_are_refused(empty_database: Database) -> None:
         require_current(empty_database)
     migrate(empty_database)
     require_current(empty_database)
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    """A registry that does not migrate makes no file either."""
+    with closing(open_database(f"sqlite:///{tmp_path / 'registry.db'}")) as database:
+        with pytest.raises(SchemaOutdated, match="there is no registry database at"):
+            require_current(database)
+    assert not (tmp_path / "registry.db").exists()
 
 
 def test_newer_tables_are_refused(empty_database: Database) -> None:

@@ -1,0 +1,69 @@
+"""Power cuts at random moments of concurrent pushes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from registry.api.door import Door, DoorSettings
+from registry.app import build_authenticator, build_registry
+from registry.config import load
+from registry.operations.check import check
+from tests.faults.crashing import REGISTRY, doomed_server
+from tests.faults.disks import after_power_cut, copy, disk
+from tests.faults.ledger import Ledger
+from tests.faults.pushers import pushing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+pytestmark = [pytest.mark.faults, pytest.mark.anyio]
+
+_WITHOUT_FSYNC = "import os; os.fsync = lambda file: None; from registry.__main__ import main; main()"
+
+
+async def faults_after_cuts(folder: Path, cuts: int, command: Sequence[str]) -> list[str]:
+    """Push, cut the power `cuts` times, and say what was promised and is not on the disk."""
+    chance = random.Random(cuts)  # noqa: S311 (a test that can be repeated)
+    ledger, faults = Ledger(), []
+    with disk(folder) as (data, image), doomed_server(data / "data", command=command) as (server, _):
+        async with pushing(server, ledger, cuts) as images:
+            for number in range(cuts):
+                await asyncio.sleep(chance.uniform(0.05, 0.5))
+                photograph = ledger.photograph()
+                found = await asyncio.to_thread(copy, image, number)
+                promised = photograph.develop()
+                with after_power_cut(found, folder / "copy") as after:
+                    faults += await faults_on(after / "data", promised)
+            assert images[0] > cuts
+    return faults
+
+
+async def faults_on(data: Path, promised: Ledger) -> list[str]:
+    """What is wrong with the data that a power cut left."""
+    config = load(None, {"storage.directory": str(data)})
+    registry = build_registry(config)
+    try:
+        report = await check(registry, lambda *_: None, deep=True)
+        door = Door(registry, build_authenticator(config), DoorSettings(60))
+        transport = httpx.ASGITransport(door)
+        async with httpx.AsyncClient(transport=transport, base_url="http://registry") as http:
+            return report.problems + await promised.faults(http)
+    finally:
+        registry.database.close()
+
+
+async def test_acknowledged_pushes_survive_power_cuts(tmp_path: Path) -> None:
+    """At each of 50 moments, all that was acknowledged is on the disk, pulls and verifies; no blob is cut off."""
+    assert await faults_after_cuts(tmp_path, 50, REGISTRY) == []
+
+
+async def test_missing_fsync_is_noticed(tmp_path: Path) -> None:
+    """A registry that does not sync its blobs fails this very test: it can fail."""
+    assert await faults_after_cuts(tmp_path, 10, (sys.executable, "-c", _WITHOUT_FSYNC)) != []
