@@ -103,9 +103,11 @@ def test_outdated_tables_are_refused(empty_database: Database) -> None:
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     """A registry that does not migrate makes no file either."""
-    with closing(open_database(f"sqlite:///{tmp_path / 'registry.db'}")) as database:
-        with pytest.raises(SchemaOutdated, match="there is no registry database at"):
-            require_current(database)
+    with (
+        closing(open_database(f"sqlite:///{tmp_path / 'registry.db'}")) as database,
+        pytest.raises(SchemaOutdated, match="there is no registry database at"),
+    ):
+        require_current(database)
     assert not (tmp_path / "registry.db").exists()
 
 
