@@ -135,8 +135,9 @@ async def test_strike_at_every_step(bench: Bench, deed: Deed, strike: Callable[[
         assert refused.status in {0, 500}, where
         assert await bench.broken_promises(scene) == [], where
         await do()
-        assert await bench.broken_promises(scene) == [], where
+        assert await scene.client.ledger.faults(bench.http) == [], where
         assert open_files() == files, where
+    assert await bench.broken_promises(scene) == []
     await purge(bench.sound)
     assert [upload async for upload in bench.sound.store.uploads()] == []
 

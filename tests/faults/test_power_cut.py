@@ -31,17 +31,19 @@ _WITHOUT_FSYNC = "import os; os.fsync = lambda file: None; from registry.__main_
 async def faults_after_cuts(folder: Path, cuts: int, command: Sequence[str]) -> list[str]:
     """Push, cut the power `cuts` times, and say what was promised and is not on the disk."""
     chance = random.Random(cuts)  # noqa: S311 (a test that can be repeated)
-    ledger, faults = Ledger(), []
-    with disk(folder) as (data, image), doomed_server(data / "data", command=command) as (server, _):
-        async with pushing(server, ledger, cuts) as images:
-            for number in range(cuts):
-                await asyncio.sleep(chance.uniform(0.05, 0.5))
-                photograph = ledger.photograph()
-                found = await asyncio.to_thread(copy, image, number)
-                promised = photograph.develop()
-                with after_power_cut(found, folder / "copy") as after:
-                    faults += await faults_on(after / "data", promised)
-            assert images[0] > cuts
+    ledger, faults, found = Ledger(), [], []
+    with disk(folder) as (data, image):
+        with doomed_server(data / "data", command=command) as (server, _):
+            async with pushing(server, ledger, cuts) as images:
+                for number in range(cuts):
+                    await asyncio.sleep(chance.uniform(0.02, 0.3))
+                    photograph = ledger.photograph()
+                    cut = await asyncio.to_thread(copy, image, number)
+                    found.append((cut, photograph.develop()))
+                assert images[0] > 0
+        for cut, promised in found:
+            with after_power_cut(cut, folder / "copy") as after:
+                faults += await faults_on(after / "data", promised)
     return faults
 
 
@@ -66,4 +68,4 @@ async def test_acknowledged_pushes_survive_power_cuts(tmp_path: Path) -> None:
 
 async def test_missing_fsync_is_noticed(tmp_path: Path) -> None:
     """A registry that does not sync its blobs fails this very test: it can fail."""
-    assert await faults_after_cuts(tmp_path, 10, (sys.executable, "-c", _WITHOUT_FSYNC)) != []
+    assert await faults_after_cuts(tmp_path, 15, (sys.executable, "-c", _WITHOUT_FSYNC)) != []
