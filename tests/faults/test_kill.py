@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.anyio]
 
 
 @pytest.mark.parametrize(
-    ("database", "workers", "kills"), [("sqlite", 1, 130), ("sqlite", 2, 35), ("postgres", 1, 35)]
+    ("database", "workers", "kills"), [("sqlite", 1, 140), ("sqlite", 2, 30), ("postgres", 1, 30)]
 )
 async def test_acknowledged_pushes_survive_kills(
     tmp_path: Path, postgres_url: Callable[[], str], database: str, workers: int, kills: int
