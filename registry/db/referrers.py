@@ -37,11 +37,12 @@ class ReferrerKey:
 
 def keys(connection: Connection, wanted: ReferrersOf, last: str, limit: int) -> list[ReferrerKey]:
     """The first `limit` referrers behind the digest `last`, in the order of their digests."""
+    # By a subquery, not a join: behind a join, Postgres reads all there is and sorts it for every page.
+    repository_id = select(repositories.c.id).where(repositories.c.name == wanted.repository)
     query = (
         select(manifests.c.id, func.length(manifests.c.annotations).label("annotations_bytes"))
-        .join(repositories, repositories.c.id == manifests.c.repository_id)
         .where(
-            repositories.c.name == wanted.repository,
+            manifests.c.repository_id == repository_id.scalar_subquery(),
             manifests.c.subject_digest == wanted.subject,
             manifests.c.digest > last,
         )

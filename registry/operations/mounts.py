@@ -42,7 +42,7 @@ async def mount(
 
 
 def _mount(connection: Connection, source: RepositoryName, digest: Digest, target: RepositoryName) -> bool:
+    # Asked first, so that a mount of nothing makes no repository; what counts is what can be held after that.
     if blobs.size_in(connection, source, digest) is None:
         return False
-    blobs.mount(connection, source, digest, repositories.ensure(connection, target))
-    return True
+    return blobs.mount(connection, source, digest, repositories.ensure(connection, target)) is not None

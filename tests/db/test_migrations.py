@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from registry.db.database import Database
 
 PROCESSES: Final = 3
-ROUNDS: Final = 12
+ROUNDS: Final = 8
 
 
 @pytest.fixture
