@@ -52,7 +52,9 @@ def test_five_layers(
     name = f"{registry_server.host}/{repository}:1"
     docker("tag", "five:1", name)
     pushed = docker("push", name)
-    assert fates(pushed) == ["Pushed"] * 5
+    assert len(fates(pushed)) == 5
+    # busybox, the first of them, may be mounted from another test's repository
+    assert fates(pushed).count("Pushed") >= 4
     manifest = registry_server.complete(repository, "1")
     assert manifest.digest == digest_of(pushed)
     assert manifest.media_type == "application/vnd.docker.distribution.manifest.v2+json"
