@@ -1,7 +1,7 @@
-"""A disk that can be looked at as a power cut would leave it.
+"""Disks that are full, and disks that can be looked at as a power cut would leave them.
 
-The disk is an ext4 image on a loop device. The image's file lies on XFS, where `cp --reflink` copies it in an instant:
-the copy is what had reached the disk at that moment, and nothing that was still in the memory of the system.
+One of the latter is an ext4 image on a loop device. The image's file lies on XFS, where `cp --reflink` copies it in an
+instant: the copy is what had reached the disk at that moment, and nothing that was still in the memory of the system.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _XFS_BYTES = 3 * 1024**3
@@ -44,6 +44,21 @@ def after_power_cut(image: Path, folder: Path) -> Iterator[Path]:
             yield folder
     finally:
         image.unlink()
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Callable[[int], None]]:
+    """Mount a disk in memory at `folder`; the function that is given makes it larger."""
+
+    def resize(size: int) -> None:
+        _run("mount", "-o", f"remount,size={size}m", str(folder))
+
+    folder.mkdir()
+    _run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder))
+    try:
+        yield resize
+    finally:
+        _run("umount", "--lazy", str(folder))
 
 
 def _image(file: Path, size: int, *make: str) -> Path:

@@ -42,13 +42,15 @@ async def pushing(base_url: str, ledger: Ledger, seed: int) -> AsyncIterator[lis
 
 async def _push_forever(client: Client, number: int, seed: int, images: list[int]) -> None:
     chance = random.Random(f"{seed} {number}")  # noqa: S311 (a test that can be repeated)
-    old: list[Manifest] = []
+    old: list[tuple[Manifest, str]] = []
     while True:
         try:
             old.append(await _push_image(client, f"r{number}", f"r{(number + 1) % PUSHERS}", chance))
             images[0] += 1
             if len(old) > _TAGS:
-                await client.delete_manifest(f"r{number}", old.pop(0).digest)
+                manifest, layer = old.pop(0)
+                await client.delete_manifest(f"r{number}", manifest.digest)
+                await client.delete_blob(f"r{number}", layer)
             if chance.random() < 0.3:
                 await client.untag(f"r{number}", f"t{chance.randrange(_TAGS)}")
         except Refused as refused:
@@ -56,7 +58,10 @@ async def _push_forever(client: Client, number: int, seed: int, images: list[int
             await asyncio.sleep(0.02)
 
 
-async def _push_image(client: Client, repository: str, neighbour: str, chance: random.Random) -> Manifest:
+async def _push_image(
+    client: Client, repository: str, neighbour: str, chance: random.Random
+) -> tuple[Manifest, str]:
+    """An image, and the digest of its layer, which the neighbour has mounted, too."""
     content = chance.randbytes(chance.randrange(2, _LAYER_BYTES_MAX))
     push = chance.choice([client.push, client.push_by_put, client.push_streamed, client.push_chunked])
     layer = await push(repository, content)
@@ -66,4 +71,4 @@ async def _push_image(client: Client, repository: str, neighbour: str, chance: r
     await client.put(repository, manifest, f"t{chance.randrange(_TAGS)}")
     with suppress(Refused):
         await client.mount(neighbour, layer, repository)
-    return manifest
+    return manifest, layer
