@@ -5,6 +5,7 @@
 
 packages=(
   docker.io containerd podman buildah skopeo        # the clients
+  nginx-light                                       # the proxy in front of the registry
   runc crun conmon containernetworking-plugins      # what they run containers with
   iptables iproute2 uidmap ca-certificates
   debootstrap busybox-static jq curl                # what the images are made of, and with

@@ -614,17 +614,18 @@ async def test_deleted_child_leaves_the_index(repo: Repository) -> None:
     assert (await repo.get("manifests/v1")).content == both.content
 
 
-@pytest.mark.parametrize("kind", ["manifests/v1", "manifests/digest", "blobs/digest"])
+@pytest.mark.parametrize("kind", ["tag", "manifest", "blob"])
 async def test_deletion_can_be_switched_off(start: Start, kind: str) -> None:
     """With deletion.enabled=false, tags, manifests and blobs alike are 405 UNSUPPORTED, and stay (76)."""
     repo = (await start({"deletion.enabled": False})).repository("app")
     await repo.push(APP, "v1")
-    digest = APP.digest if kind.startswith("manifests") else blob("base").digest
-    path = kind.replace("digest", digest)
-    answer = await repo.delete(path)
-    refusal(answer, 405, "UNSUPPORTED")
+    unused = blob("in no manifest")
+    await repo.upload(unused)
+    paths = {"tag": "manifests/v1", "manifest": f"manifests/{APP.digest}", "blob": f"blobs/{unused.digest}"}
+    answer = await repo.delete(paths[kind])
+    assert "deletion.enabled" in refusal(answer, 405, "UNSUPPORTED")["message"]
     assert "DELETE" not in answer.headers["allow"]
-    assert (await repo.get(path)).status_code == 200
+    assert (await repo.get(paths[kind])).status_code == 200
 
 
 async def test_digest_of_what_was_served_is_what_was_asked(repo: Repository) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -81,7 +81,8 @@ async def push_with_last_chunk(repo: Repository, content: bytes, digest: str) ->
     return await repo.put(f"{location}?digest={digest}", content=content[half:])
 
 
-FLOWS = [
+Flow = Callable[[Repository, bytes, str], Awaitable[httpx.Response]]
+FLOWS: list[Flow] = [
     push_monolithic,
     push_monolithic_streamed,
     push_single,
@@ -147,7 +148,7 @@ async def test_unknown_algorithm(repo: Repository, algorithm: str) -> None:
 
 @flows
 @pytest.mark.parametrize("kind", CONTENTS)
-async def test_every_way_to_push(repo: Repository, flow: type(push_single), kind: str) -> None:  # type: ignore[valid-type]
+async def test_every_way_to_push(repo: Repository, flow: Flow, kind: str) -> None:
     """Every flow ends with 201 and a Location that pulls the very bytes, for each size and algorithm (28, 29, 40, 45)."""
     content = CONTENTS[kind]
     answer = await flow(repo, content.content, content.digest)
@@ -161,7 +162,7 @@ async def test_every_way_to_push(repo: Repository, flow: type(push_single), kind
 
 @flows
 @pytest.mark.parametrize("kind", ["small", "empty", "sha512"])
-async def test_other_bytes_are_refused(repo: Repository, flow: type(push_single), kind: str) -> None:  # type: ignore[valid-type]
+async def test_other_bytes_are_refused(repo: Repository, flow: Flow, kind: str) -> None:
     """Bytes that hash to something else are 400 DIGEST_INVALID in every flow, and nothing is there after it (30, 44)."""
     wanted = digest_of(b"something else", CONTENTS[kind].algorithm)
     error = refusal(await flow(repo, CONTENTS[kind].content, wanted), 400, "DIGEST_INVALID")

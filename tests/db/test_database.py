@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from registry.oci.names import RepositoryName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from registry.db.database import Database
 
@@ -312,3 +314,15 @@ async def test_lost_connections_are_replaced(postgres: Database) -> None:
             )
         )
     assert await postgres.read(repositories.find, APP) is not None
+
+
+async def test_sqlite_file_is_made_by_several(tmp_path: Path) -> None:
+    """Who finds a new file in use by another, who is about to make it what it will be, waits for that."""
+    file = tmp_path / "new.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # now nobody can switch the file to WAL, and SQLite says so at once
+        with closing(open_database(f"sqlite:///{file}")) as database:
+            write = asyncio.create_task(database.write(setting, "journal_mode"))
+            await asyncio.wait([write], timeout=0.2)
+            other.execute("COMMIT")
+            assert await write == "wal"

@@ -131,6 +131,20 @@ async def test_file_that_was_discarded_while_we_waited_is_not_ours(
     await staged_then(one, two, monkeypatch, two.staged_path("upload").unlink)
 
 
+async def test_file_that_was_replaced_while_we_waited_is_not_ours(
+    stores: tuple[FilesystemStore, FilesystemStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who opened a file that was published, while a new one took its name, does not write to the blob either."""
+    one, two = stores
+
+    def replace() -> None:
+        two.staged_path("upload").rename(two.path(DIGEST))
+        two.staged_path("upload").write_bytes(b"of somebody else")
+
+    await staged_then(one, two, monkeypatch, replace)
+    assert two.path(DIGEST).read_bytes() == CONTENT
+
+
 async def staged_then(
     one: FilesystemStore, two: FilesystemStore, monkeypatch: pytest.MonkeyPatch, act: object
 ) -> None:

@@ -197,6 +197,9 @@ async def pages(registry: Registry, path: str) -> list[httpx.Response]:
 
 Message = dict[str, Any]
 
+_CALL_SECONDS_MAX = 20
+"""An application that waits for ever for a silent client fails the test instead of hanging it."""
+
 
 async def call(
     app: App,
@@ -243,7 +246,8 @@ async def call(
         "client": ("127.0.0.1", 40000),
         "server": ("127.0.0.1", 5000),
     }
-    await app(scope, receive, send)
+    async with asyncio.timeout(_CALL_SECONDS_MAX):
+        await app(scope, receive, send)
     return sent
 
 
