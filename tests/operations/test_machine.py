@@ -1,0 +1,77 @@
+"""Pushes, mounts, deletions and pulls in any order, on every store and both databases, compared with a model."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from registry.db.database import open_database
+from registry.storage.filesystem import FilesystemStore
+from registry.storage.memory import MemoryStore
+from tests.operations.machine import RegistryMachine
+from tests.support.registries import registry_on
+from tests.support.tables import empty
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from registry.db.database import Database
+    from registry.operations.registry import Registry
+    from registry.storage.contract import BlobStore
+
+
+class Pair:
+    """A kind of store with a database."""
+
+    def __init__(self, kind: str, url: str, folder: Path) -> None:
+        self._kind = kind
+        self._url = url
+        self._folder = folder / "blobs"
+        self._store: BlobStore = MemoryStore()
+        self._database: Database | None = None
+
+    async def fresh(self) -> Registry:
+        """A registry with nothing in it."""
+        registry = await self.restarted()
+        empty(registry.database)
+        if self._kind == "filesystem":
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._store = FilesystemStore(self._folder)
+        else:
+            self._store = MemoryStore()
+        await self._store.open()
+        return registry_on(registry.database, self._store)
+
+    async def restarted(self) -> Registry:
+        """The same store and database, opened anew; memory outlives this restart, as nothing else could."""
+        self.close()
+        if isinstance(self._store, FilesystemStore):
+            self._store = FilesystemStore(self._folder)
+        self._database = open_database(self._url)
+        return registry_on(self._database, self._store)
+
+    def close(self) -> None:
+        """Close the database."""
+        if self._database:
+            self._database.close()
+            self._database = None
+
+
+@pytest.mark.parametrize("kind", ["memory", "filesystem"])
+def test_registry_is_as_the_model(kind: str, tables_url: str, tmp_path: Path) -> None:
+    """Whatever is done, a registry answers as a few dictionaries would, and its check finds nothing wrong."""
+    pair = Pair(kind, tables_url, tmp_path)
+    run_state_machine_as_test(
+        lambda: RegistryMachine(pair),
+        settings=settings(
+            max_examples=15,
+            stateful_step_count=50,
+            deadline=None,  # how fast a machine is proves nothing
+            suppress_health_check=list(HealthCheck),
+            phases=[phase for phase in Phase if phase != Phase.explain],
+        ),
+    )

@@ -1,0 +1,148 @@
+"""Purging: what nobody finishes goes, what somebody works on stays."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+from sqlalchemy import Connection, update
+
+from registry.db.schema import uploads as table
+from registry.operations import purging, uploads
+from registry.operations.purging import purge, purge_forever
+from tests.support.images import blob
+from tests.support.registries import ANYBODY, APP, changed, problems, push_blobs, read_blob, stream
+
+if TYPE_CHECKING:
+    from registry.operations.registry import Registry
+    from registry.operations.uploads import Session
+
+pytestmark = pytest.mark.anyio
+
+
+async def start(registry: Registry, *, idle: bool) -> Session:
+    """An upload with some bytes, which was touched last long ago or just now."""
+    session = await uploads.start(registry, APP, ANYBODY)
+    await uploads.append(registry, session, None, stream(b"some"))
+    if idle:
+        await registry.database.write(last_touched, session.id, 0)
+    return session
+
+
+def last_touched(connection: Connection, upload_id: str, at_us: int) -> None:
+    """The upload was last touched at this instant."""
+    connection.execute(update(table).where(table.c.id == upload_id).values(touched_at_us=at_us))
+
+
+async def exists(registry: Registry, session: Session) -> bool:
+    """Whether the upload is known."""
+    try:
+        return await uploads.status(registry, session) >= 0
+    except uploads.BlobUploadUnknown:
+        return False
+
+
+async def staged(registry: Registry) -> set[str]:
+    """The uploads that the store has bytes of."""
+    return {upload.upload async for upload in registry.store.uploads()}
+
+
+async def test_idle_uploads_go(registry: Registry) -> None:
+    """Uploads that nobody touched for too long go, rows and bytes; others stay, and can be finished."""
+    idle = [await start(registry, idle=True) for _ in range(3)]
+    busy = await start(registry, idle=False)
+    assert await purge(registry) == 3
+    assert not any([await exists(registry, session) for session in idle])
+    assert await uploads.status(registry, busy) == 4
+    assert await staged(registry) == {busy.id}
+    assert await purge(registry) == 0
+
+
+async def test_many_idle_uploads_go(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More uploads than are looked at together all go."""
+    monkeypatch.setattr(purging, "_PORTION", 2)
+    for _ in range(5):
+        await start(registry, idle=True)
+    assert await purge(registry) == 5
+
+
+async def test_bytes_without_row_go(registry: Registry) -> None:
+    """Staged bytes that no row knows, as a kill in the middle of a push leaves them, go when they are old."""
+    async with registry.store.stage("orphan") as held:
+        await held.write(b"some")
+    known = await start(registry, idle=False)
+    assert await purge(registry) == 0
+    assert await staged(registry) == {"orphan", known.id}
+    await asyncio.sleep(0.01)
+    later = changed(registry, upload_idle_seconds_max=0)
+    await registry.database.write(last_touched, known.id, 2**60)
+    assert await purge(later) == 1
+    assert await staged(registry) == {known.id}
+
+
+async def test_held_bytes_stay(registry: Registry) -> None:
+    """A push that takes longer than an upload may be idle is not hindered."""
+    later = changed(registry, upload_idle_seconds_max=-1)
+    async with registry.store.stage("slow") as held:
+        await held.write(b"some")
+        await purge(later)
+        assert held.size == 4
+        assert await staged(registry) == {"slow"}
+    await purge(later)
+    assert await staged(registry) == set()
+
+
+async def test_upload_that_goes_on_stays(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload that was idle when it was looked at, and then went on, stays."""
+    session = await start(registry, idle=True)
+    end_idle = purging.uploads.end_idle
+
+    def touch_first(connection: Connection, upload_id: str, idle_since_us: int) -> bool:
+        last_touched(connection, upload_id, 2**60)
+        return end_idle(connection, upload_id, idle_since_us)
+
+    monkeypatch.setattr(purging.uploads, "end_idle", touch_first)
+    assert await purge(registry) == 0
+    assert await uploads.status(registry, session) == 4
+    assert await staged(registry) == {session.id}
+
+
+async def test_replicas_purge_together(registry: Registry) -> None:
+    """Two replicas that purge at the same time do no more than one."""
+    idle = [await start(registry, idle=True) for _ in range(4)]
+    await asyncio.gather(purge(registry), purge(changed(registry)))
+    assert not any([await exists(registry, session) for session in idle])
+    assert await staged(registry) == set()
+
+
+async def test_blobs_stay(registry: Registry) -> None:
+    """Purging touches no blob."""
+    [digest] = await push_blobs(registry, APP, "base")
+    await purge(changed(registry, upload_idle_seconds_max=-1))
+    assert await read_blob(registry, APP, digest) == blob("base")
+    assert await problems(registry) == []
+
+
+async def test_purge_forever(registry: Registry) -> None:
+    """It goes on for as long as the server runs, also after a turn that failed, which it logs."""
+    turns = asyncio.Queue[str]()
+
+    class Failing:
+        async def read(self, *_: object) -> None:
+            turns.put_nowait("turn")
+            raise ZeroDivisionError
+
+    failing = changed(registry)
+    object.__setattr__(failing, "database", Failing())
+    with structlog.testing.capture_logs() as logs:
+        task = asyncio.create_task(purge_forever(failing, 0.001))
+        async with asyncio.timeout(30):
+            for _ in range(3):
+                await turns.get()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert {entry["event"] for entry in logs} == {"purging unfinished uploads failed"}
