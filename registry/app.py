@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.routing import Router
@@ -19,7 +18,7 @@ from registry.operations.check import check as check_registry
 from registry.operations.purging import purge_forever
 from registry.operations.registry import Registry, Settings
 from registry.policy.access import AccessRules
-from registry.storage.filesystem import FilesystemStore
+from registry.storage.filesystem import FilesystemStore, make_directory
 from registry.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -145,4 +144,4 @@ def _migrate(config: Config, database: Database) -> None:
 
 def _make_directory(config: Config) -> None:
     if config.storage.kind == "filesystem":
-        Path(config.storage.directory).mkdir(parents=True, exist_ok=True)
+        make_directory(config.storage.directory.absolute())

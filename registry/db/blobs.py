@@ -50,11 +50,10 @@ def repositories_with(connection: Connection, digest: Digest, limit: int) -> lis
 def record(connection: Connection, repository_id: int, digest: Digest, size: int) -> None:
     """The blob's bytes are published, and the repository may see them."""
     statement = insert(connection, blobs).values(
-        digest=digest, size=size, present=True, created_at_us=now_us()
+        digest=digest, size=size, present=True, publications=1, created_at_us=now_us()
     )
-    statement = statement.on_conflict_do_update(
-        index_elements=[blobs.c.digest], set_={"present": True, "size": statement.excluded.size}
-    )
+    changed = {"present": True, "size": size, "publications": blobs.c.publications + 1}
+    statement = statement.on_conflict_do_update(index_elements=[blobs.c.digest], set_=changed)
     blob_id = connection.scalars(statement.returning(blobs.c.id)).one()
     _link(connection, repository_id, blob_id)
 
@@ -99,7 +98,13 @@ def expect(connection: Connection, descriptor: Descriptor) -> int:
     """The id of a blob that is named and may never have been pushed."""
     connection.execute(
         insert(connection, blobs)
-        .values(digest=descriptor.digest, size=descriptor.size, present=False, created_at_us=now_us())
+        .values(
+            digest=descriptor.digest,
+            size=descriptor.size,
+            present=False,
+            publications=0,
+            created_at_us=now_us(),
+        )
         .on_conflict_do_nothing()
     )
     blob_id: int = connection.scalars(select(blobs.c.id).where(blobs.c.digest == descriptor.digest)).one()
@@ -141,9 +146,16 @@ def unlink(connection: Connection, repository_id: int, blob_id: int) -> None:
     )
 
 
-def mark_present(connection: Connection, digest: Digest, *, present: bool) -> None:
-    """Whether the bytes are there; where not, nobody sees the blob until it is pushed again."""
-    connection.execute(update(blobs).where(blobs.c.digest == digest).values(present=present))
+def publications(connection: Connection, digest: Digest) -> int:
+    """How often the blob's bytes were pushed, 0 where they never were."""
+    count: int | None = connection.scalar(select(blobs.c.publications).where(blobs.c.digest == digest))
+    return count or 0
+
+
+def mark_absent(connection: Connection, digest: Digest, publications: int) -> bool:
+    """Nobody sees the blob until it is pushed again; whether nobody had pushed it since that many publications."""
+    statement = update(blobs).where(blobs.c.digest == digest, blobs.c.publications == publications)
+    return bool(connection.execute(statement.values(present=False)).rowcount)
 
 
 def _link(connection: Connection, repository_id: int, blob_id: int) -> None:

@@ -46,7 +46,8 @@ repositories = Table(
 )
 
 # Content by digest, shared by all repositories. Not present: named by a manifest that was accepted without it
-# (manifests.missing_references), or found to be gone, so that the next push brings it back.
+# (manifests.missing_references), or found to be gone, so that the next push brings it back. `publications` counts how
+# often the bytes were pushed, so that who found them gone can tell whether somebody has brought them back since.
 blobs = Table(
     "blobs",
     metadata,
@@ -54,6 +55,7 @@ blobs = Table(
     Column("digest", Bytewise, nullable=False, unique=True),
     Column("size", BigInteger, nullable=False),
     Column("present", Boolean(create_constraint=False), nullable=False),
+    Column("publications", BigInteger, nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
 )
 

@@ -78,13 +78,13 @@ async def _intact(registry: Registry, digest: Digest, expected: int) -> bool:
 async def _lost(registry: Registry, digest: Digest, expected: int) -> None:
     """Rows say that the blob is there and the store says it is not: believe the store, so that a push brings it back.
 
-    Somebody may be pushing it at this moment: then either its bytes are there when we look again, or its row is
-    written after ours.
+    Somebody may be pushing it at this moment. Its bytes come first: where its row came before the count was taken,
+    they are seen here; where it comes after that, the count differs or its own row is written after ours.
     """
-    await registry.database.write(blobs.mark_present, digest, present=False)
+    publications = await registry.database.read(blobs.publications, digest)
     if await _intact(registry, digest, expected):
-        await registry.database.write(blobs.mark_present, digest, present=True)
         return
-    log.error(
-        "the bytes of a blob are gone or cut off; push it again", digest=digest, bytes_expected=expected
-    )
+    if await registry.database.write(blobs.mark_absent, digest, publications):
+        log.error(
+            "the bytes of a blob are gone or cut off; push it again", digest=digest, bytes_expected=expected
+        )

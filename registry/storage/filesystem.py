@@ -121,7 +121,7 @@ class FilesystemStore:
         made = [self._directory, self._uploads, self._blobs]
         made += [self._blobs / algorithm for algorithm in ALGORITHMS]
         made += [self._blobs / algorithm / folder for algorithm in ALGORITHMS for folder in _FANOUT]
-        self._directory.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(self._directory)
         for folder in made:
             folder.mkdir(exist_ok=True)
         # Synced even where all were there: another process may have made them a moment ago.
@@ -247,6 +247,15 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise StorageFull from error
         raise
+
+
+def make_directory(directory: Path) -> None:
+    """Make a folder and those above it that are not there, each of them durably."""
+    if directory.is_dir():
+        return
+    make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    fsync_directory(directory.parent)
 
 
 def fsync_directory(directory: Path) -> None:

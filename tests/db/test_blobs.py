@@ -44,13 +44,23 @@ async def test_bytes_are_gone(database: Database) -> None:
     """A blob whose bytes are gone is seen nowhere, and everywhere again once it is pushed anywhere."""
     for repository in (APP, COPY):
         await database.write(push_blobs, repository, "base")
-    await database.write(blobs.mark_present, BASE, present=False)
+    assert await database.write(blobs.mark_absent, BASE, await database.read(blobs.publications, BASE))
     for repository in (APP, COPY):
         assert await database.read(blobs.size_in, repository, BASE) is None
     assert await database.read(blobs.repositories_with, BASE, 10) == []
     await database.write(push_blobs, APP, "base")
     for repository in (APP, COPY):
         assert await database.read(blobs.size_in, repository, BASE) == len(blob("base"))
+
+
+async def test_bytes_are_back_already(database: Database) -> None:
+    """Who found the bytes gone before somebody pushed them again changes nothing; what was never pushed counts 0."""
+    assert await database.read(blobs.publications, BASE) == 0
+    await database.write(push_blobs, APP, "base")
+    found_at = await database.read(blobs.publications, BASE)
+    await database.write(push_blobs, COPY, "base")
+    assert not await database.write(blobs.mark_absent, BASE, found_at)
+    assert await database.read(blobs.size_in, APP, BASE) == len(blob("base"))
 
 
 async def test_mount(database: Database) -> None:
@@ -82,7 +92,7 @@ async def test_hold(database: Database) -> None:
 
     await database.write(push_blobs, APP, "base", "lost", "other 3", "other 1100")
     await database.write(push_blobs, COPY, "code")
-    await database.write(blobs.mark_present, blob_digest("lost"), present=False)
+    assert await database.write(blobs.mark_absent, blob_digest("lost"), 1)
     assert await database.write(hold, APP) == {BASE, blob_digest("other 3"), blob_digest("other 1100")}
     assert await database.write(hold, COPY) == {CODE}
 

@@ -51,7 +51,14 @@ def fill(connection: Connection) -> None:
             {"id": n, "name": name(n), "created_at_us": 0} for n in range(1, REPOSITORIES + 1)
         ],
         schema.blobs: [
-            {"id": n, "digest": digest("blob", n), "size": n, "present": True, "created_at_us": 0}
+            {
+                "id": n,
+                "digest": digest("blob", n),
+                "size": n,
+                "present": True,
+                "publications": 1,
+                "created_at_us": 0,
+            }
             for n in range(1, ROWS + 1)
         ],
         schema.repository_blobs: [
@@ -147,7 +154,7 @@ LOOKUPS: Final[dict[str, Callable[[Connection], object]]] = {
     "children of an index": lambda c: manifests.hold(c, BUSY, [digest("manifest", n) for n in range(5)]),
     "mount": lambda c: blobs.mount(c, APP, BLOB, 8),
     "blob pushed": lambda c: blobs.record(c, BUSY, BLOB, 5),
-    "blob lost": lambda c: blobs.mark_present(c, BLOB, present=False),
+    "blob lost": lambda c: blobs.mark_absent(c, BLOB, 1),
     "blob deleted": hold_to_unlink,
     "tag deleted": lambda c: tags.delete_tag(c, APP, Tag("v5")),
     "tag moved": lambda c: tags.point(c, BUSY, Tag("v5"), 7),

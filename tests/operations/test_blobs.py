@@ -187,7 +187,8 @@ async def test_manifest_of_vanished_bytes(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["before it is marked", "between mark and look", "row only after the look"]
+    "moment",
+    ["before it is marked", "between count and look", "between look and mark", "row only after the mark"],
 )
 async def test_pushed_while_it_is_found_lost(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -205,6 +206,11 @@ async def test_pushed_while_it_is_found_lost(
         await push_blobs(registry, APP, "base")
         return await intact(*args)  # type: ignore[arg-type]
 
+    async def look_then_push(*args: object) -> bool:
+        seen = await intact(*args)  # type: ignore[arg-type]
+        await push_blobs(registry, APP, "base")
+        return seen
+
     async def publish_mark_record(*args: object) -> None:
         async with registry.store.stage("push") as staged:
             await staged.write(blob("base"))
@@ -214,8 +220,10 @@ async def test_pushed_while_it_is_found_lost(
 
     if moment == "before it is marked":
         monkeypatch.setattr(blobs, "_lost", push_then_mark)
-    elif moment == "between mark and look":
+    elif moment == "between count and look":
         monkeypatch.setattr(blobs, "_intact", push_then_look)
+    elif moment == "between look and mark":
+        monkeypatch.setattr(blobs, "_intact", look_then_push)
     else:
         monkeypatch.setattr(blobs, "_lost", publish_mark_record)
     with pytest.raises(BlobUnknown):  # what this reader saw; the next one sees the push

@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("digest", bytewise, nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("present", sa.Boolean(), nullable=False),
+        sa.Column("publications", sa.BigInteger(), nullable=False),
         sa.Column("created_at_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_blobs"),
         sa.UniqueConstraint("digest", name="uq_blobs_digest"),
