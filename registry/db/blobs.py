@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, delete, select, update
 
 from registry.db.clock import now_us
-from registry.db.insertion import insert
+from registry.db.prepared import Prepared
 from registry.db.schema import blobs, manifest_blobs, manifests, repositories, repository_blobs
 from registry.oci.names import RepositoryName
 
@@ -29,15 +29,11 @@ _VISIBLE = (
     .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
     .where(blobs.c.present)
 )
-# Built once: to build one takes several times as long as to run it.
-_SIZE_IN = _VISIBLE.where(
-    repositories.c.name == bindparam("repository"), blobs.c.digest == bindparam("digest")
-)
 
 
 def size_in(connection: Connection, repository: RepositoryName, digest: Digest) -> int | None:
     """Bytes of a blob that the repository may see, None where it may not."""
-    size: int | None = connection.scalar(_SIZE_IN, {"repository": repository, "digest": digest})
+    size: int | None = _SIZE_IN.scalar(connection, repository=repository, digest=digest)
     return size
 
 
@@ -49,27 +45,18 @@ def repositories_with(connection: Connection, digest: Digest, limit: int) -> lis
 
 def record(connection: Connection, repository_id: int, digest: Digest, size: int) -> None:
     """The blob's bytes are published, and the repository may see them."""
-    statement = insert(connection, blobs).values(
-        digest=digest, size=size, present=True, publications=1, created_at_us=now_us()
-    )
-    changed = {"present": True, "size": size, "publications": blobs.c.publications + 1}
-    statement = statement.on_conflict_do_update(index_elements=[blobs.c.digest], set_=changed)
-    blob_id = connection.scalars(statement.returning(blobs.c.id)).one()
+    blob_id = _RECORD.scalar(connection, blob=digest, bytes=size, now=now_us())
     _link(connection, repository_id, blob_id)
 
 
 def mount(connection: Connection, source: RepositoryName, digest: Digest, target_id: int) -> int | None:
     """Let another repository see what `source` may see; the blob's size, None where `source` may not see it."""
-    query = (
-        _VISIBLE.with_only_columns(blobs.c.id, blobs.c.size)
-        .where(repositories.c.name == source, blobs.c.digest == digest)
-        .with_for_update(read=True, key_share=True, of=repository_blobs)
-    )
-    row = connection.execute(query).first()
+    row = _HOLD_IN.first(connection, repository=source, digest=digest)
     if row is None:
         return None
-    _link(connection, target_id, row.id)
-    return int(row.size)
+    blob_id, size = row
+    _link(connection, target_id, blob_id)
+    return int(size)
 
 
 def hold(connection: Connection, repository_id: int, digests: Collection[Digest]) -> dict[Digest, int]:
@@ -96,18 +83,8 @@ def hold(connection: Connection, repository_id: int, digests: Collection[Digest]
 
 def expect(connection: Connection, descriptor: Descriptor) -> int:
     """The id of a blob that is named and may never have been pushed."""
-    connection.execute(
-        insert(connection, blobs)
-        .values(
-            digest=descriptor.digest,
-            size=descriptor.size,
-            present=False,
-            publications=0,
-            created_at_us=now_us(),
-        )
-        .on_conflict_do_nothing()
-    )
-    blob_id: int = connection.scalars(select(blobs.c.id).where(blobs.c.digest == descriptor.digest)).one()
+    _EXPECT.run(connection, blob=descriptor.digest, bytes=descriptor.size, now=now_us())
+    blob_id: int = _FIND.scalar(connection, digest=descriptor.digest)
     return blob_id
 
 
@@ -159,8 +136,49 @@ def mark_absent(connection: Connection, digest: Digest, publications: int) -> bo
 
 
 def _link(connection: Connection, repository_id: int, blob_id: int) -> None:
-    connection.execute(
-        insert(connection, repository_blobs)
-        .values(repository_id=repository_id, blob_id=blob_id, linked_at_us=now_us())
+    _LINK.run(connection, repository_id=repository_id, blob_id=blob_id, now=now_us())
+
+
+def _row(insert: Any, *, present: bool) -> Any:  # noqa: ANN401 - see Prepared
+    return insert(blobs).values(
+        digest=bindparam("blob"),
+        size=bindparam("bytes"),
+        present=present,
+        publications=1 if present else 0,
+        created_at_us=bindparam("now"),
+    )
+
+
+def _record(insert: Any) -> Any:  # noqa: ANN401 - see Prepared
+    statement = _row(insert, present=True)
+    changed = {
+        "present": True,
+        "size": statement.excluded.size,
+        "publications": blobs.c.publications + 1,
+    }
+    return statement.on_conflict_do_update(index_elements=[blobs.c.digest], set_=changed).returning(
+        blobs.c.id
+    )
+
+
+_IN = _VISIBLE.where(repositories.c.name == bindparam("repository"), blobs.c.digest == bindparam("digest"))
+_SIZE_IN: Final = Prepared(_IN)
+_HOLD_IN: Final = Prepared(
+    _IN.with_only_columns(blobs.c.id, blobs.c.size).with_for_update(
+        read=True, key_share=True, of=repository_blobs
+    )
+)
+_FIND: Final = Prepared(select(blobs.c.id).where(blobs.c.digest == bindparam("digest")))
+_RECORD: Final = Prepared(_record)
+_EXPECT: Final = Prepared(lambda insert: _row(insert, present=False).on_conflict_do_nothing())
+_LINK: Final = Prepared(
+    lambda insert: (
+        insert(repository_blobs)
+        .values(
+            repository_id=bindparam("repository_id"),
+            blob_id=bindparam("blob_id"),
+            linked_at_us=bindparam("now"),
+        )
         .on_conflict_do_nothing()
     )
+)

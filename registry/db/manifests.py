@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, delete, select
 
 from registry.db.clock import now_us
-from registry.db.insertion import insert
+from registry.db.prepared import Prepared
 from registry.db.schema import manifest_blobs, manifest_children, manifests, repositories, tags
 from registry.oci.digest import Digest
 
@@ -39,34 +39,30 @@ def find(
 ) -> StoredManifest | None:
     """The manifest that a tag or digest refers to in a repository; without its content for `head`."""
     statement = _FIND[head, isinstance(reference, Digest)]
-    row = connection.execute(statement, {"repository": repository, "reference": reference}).first()
+    row = statement.first(connection, repository=repository, reference=reference)
     if row is None:
         return None
-    return StoredManifest(Digest(row.digest), row.media_type, row.size, None if head else row.content)
+    digest, media_type, size, *content = row
+    return StoredManifest(Digest(digest), media_type, size, content[0] if content else None)
 
 
 def insert_manifest(
     connection: Connection, repository_id: int, digest: Digest, manifest: Manifest, *, complete: bool
 ) -> int:
     """The id of the manifest in the repository; pushed again, it gets the media type of the last push."""
-    values = {
-        "repository_id": repository_id,
-        "digest": digest,
-        "media_type": manifest.media_type,
-        "size": len(manifest.content),
-        "complete": complete,
-        "subject_digest": manifest.subject and manifest.subject.digest,
-        "artifact_type": manifest.artifact_type,
-        "annotations": json.dumps(manifest.annotations),
-        "pushed_at_us": now_us(),
-        "content": manifest.content,
-    }
-    statement = insert(connection, manifests).values(values)
-    changed = {name: statement.excluded[name] for name in ("media_type", "complete", "artifact_type")}
-    statement = statement.on_conflict_do_update(
-        index_elements=[manifests.c.repository_id, manifests.c.digest], set_=changed
+    manifest_id: int = _INSERT.scalar(
+        connection,
+        new_repository_id=repository_id,
+        new_digest=digest,
+        new_media_type=manifest.media_type,
+        new_size=len(manifest.content),
+        new_complete=complete,
+        new_subject_digest=manifest.subject and manifest.subject.digest,
+        new_artifact_type=manifest.artifact_type,
+        new_annotations=json.dumps(manifest.annotations),
+        new_pushed_at_us=now_us(),
+        new_content=manifest.content,
     )
-    manifest_id: int = connection.scalars(statement.returning(manifests.c.id)).one()
     return manifest_id
 
 
@@ -83,10 +79,10 @@ def insert_references(
             {"manifest_id": manifest_id, "blob_id": blob_id, "repository_id": repository_id}
             for blob_id in sorted(blob_ids)
         ]
-        connection.execute(insert(connection, manifest_blobs).on_conflict_do_nothing(), rows)
+        _NAME_BLOB.run_each(connection, rows)
     if children:
-        named = [{"manifest_id": manifest_id, "child_digest": child} for child in sorted(children)]
-        connection.execute(insert(connection, manifest_children).on_conflict_do_nothing(), named)
+        named = [{"manifest_id": manifest_id, "child": child} for child in sorted(children)]
+        _NAME_CHILD.run_each(connection, named)
 
 
 def hold(connection: Connection, repository_id: int, digests: Collection[Digest]) -> set[Digest]:
@@ -109,12 +105,11 @@ def hold(connection: Connection, repository_id: int, digests: Collection[Digest]
 
 def delete_manifest(connection: Connection, repository: RepositoryName, digest: Digest) -> bool:
     """Delete a manifest, the tags that point to it, and what it says it names; whether it was there."""
-    query = _by_digest(select(manifests.c.id)).with_for_update(of=manifests)
-    manifest_id = connection.scalar(query, {"repository": repository, "reference": digest})
+    manifest_id = _HOLD_TO_DELETE.scalar(connection, repository=repository, reference=digest)
     if manifest_id is None:
         return False
-    connection.execute(delete(tags).where(tags.c.manifest_id == manifest_id))
-    connection.execute(delete(manifests).where(manifests.c.id == manifest_id))
+    _DELETE_TAGS.run(connection, manifest_id=manifest_id)
+    _DELETE.run(connection, manifest_id=manifest_id)
     return True
 
 
@@ -133,12 +128,39 @@ def _in_repository(query: Select[Any]) -> Select[Any]:
     return query.where(repositories.c.name == bindparam("repository"))
 
 
-# Built once: to build one takes several times as long as to run it.
-_HEAD = select(manifests.c.digest, manifests.c.media_type, manifests.c.size)
-_WHOLE = _HEAD.add_columns(manifests.c.content)
-_FIND = {
-    (True, True): _by_digest(_HEAD),
-    (True, False): _by_tag(_HEAD),
-    (False, True): _by_digest(_WHOLE),
-    (False, False): _by_tag(_WHOLE),
+def _insert(insert: Any) -> Any:  # noqa: ANN401 - see Prepared
+    columns = [column.name for column in manifests.c if column.name != "id"]
+    statement = insert(manifests).values({name: bindparam(f"new_{name}") for name in columns})
+    changed = {name: statement.excluded[name] for name in ("media_type", "complete", "artifact_type")}
+    statement = statement.on_conflict_do_update(
+        index_elements=[manifests.c.repository_id, manifests.c.digest], set_=changed
+    )
+    return statement.returning(manifests.c.id)
+
+
+_HEAD: Final = select(manifests.c.digest, manifests.c.media_type, manifests.c.size)
+_WHOLE: Final = _HEAD.add_columns(manifests.c.content)
+_FIND: Final = {
+    (True, True): Prepared(_by_digest(_HEAD)),
+    (True, False): Prepared(_by_tag(_HEAD)),
+    (False, True): Prepared(_by_digest(_WHOLE)),
+    (False, False): Prepared(_by_tag(_WHOLE)),
 }
+_INSERT: Final = Prepared(_insert)
+_NAME_BLOB: Final = Prepared(
+    lambda insert: (
+        insert(manifest_blobs)
+        .values({name: bindparam(name) for name in ("manifest_id", "blob_id", "repository_id")})
+        .on_conflict_do_nothing()
+    )
+)
+_NAME_CHILD: Final = Prepared(
+    lambda insert: (
+        insert(manifest_children)
+        .values(manifest_id=bindparam("manifest_id"), child_digest=bindparam("child"))
+        .on_conflict_do_nothing()
+    )
+)
+_HOLD_TO_DELETE: Final = Prepared(_by_digest(select(manifests.c.id)).with_for_update(of=manifests))
+_DELETE_TAGS: Final = Prepared(delete(tags).where(tags.c.manifest_id == bindparam("manifest_id")))
+_DELETE: Final = Prepared(delete(manifests).where(manifests.c.id == bindparam("manifest_id")))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from registry.db.clock import now_us
-from registry.db.insertion import insert
+from registry.db.prepared import Prepared
 from registry.db.schema import repositories
 from registry.oci.names import RepositoryName
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def find(connection: Connection, name: RepositoryName) -> int | None:
     """The id of a repository, None where nothing was ever pushed to it."""
-    found: int | None = connection.scalar(select(repositories.c.id).where(repositories.c.name == name))
+    found: int | None = _FIND.scalar(connection, repository=name)
     return found
 
 
@@ -26,19 +26,27 @@ def ensure(connection: Connection, name: RepositoryName) -> int:
     found = find(connection, name)
     if found is not None:
         return found
-    connection.execute(
-        insert(connection, repositories).values(name=name, created_at_us=now_us()).on_conflict_do_nothing()
-    )
-    made: int = connection.scalars(select(repositories.c.id).where(repositories.c.name == name)).one()
+    _MAKE.run(connection, repository=name, now=now_us())
+    made: int = _FIND.scalar(connection, repository=name)
     return made
 
 
 def page(connection: Connection, last: str, limit: int) -> list[RepositoryName]:
     """The first `limit` names behind `last`, in byte order."""
-    query = (
-        select(repositories.c.name)
-        .where(repositories.c.name > last)
-        .order_by(repositories.c.name)
-        .limit(limit)
+    return [RepositoryName(name) for (name,) in _PAGE.all(connection, last=last, most=limit)]
+
+
+_FIND: Final = Prepared(select(repositories.c.id).where(repositories.c.name == bindparam("repository")))
+_MAKE: Final = Prepared(
+    lambda insert: (
+        insert(repositories)
+        .values(name=bindparam("repository"), created_at_us=bindparam("now"))
+        .on_conflict_do_nothing()
     )
-    return [RepositoryName(name) for name in connection.scalars(query)]
+)
+_PAGE: Final = Prepared(
+    select(repositories.c.name)
+    .where(repositories.c.name > bindparam("last"))
+    .order_by(repositories.c.name)
+    .limit(bindparam("most"))
+)

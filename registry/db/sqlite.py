@@ -5,16 +5,17 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from registry.db.database import Database, in_thread
-from registry.oci.errors import RegistryError, StorageFull, Unavailable
+from registry.db.database import Database
+from registry.db.sqlite_connection import OWNED, SqliteConnection
+from registry.db.sqlite_writer import SqliteWriter
+from registry.oci.errors import StorageFull, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +33,7 @@ class SqliteDatabase(Database):
     """A SQLite file.
 
     Reads run in place, on a connection that each thread keeps: a hop to another thread would cost many times what the
-    query does. Writes run on one thread, which owns the two connections that write: one waits for the disk when it
-    commits, the other does not.
+    query does. Writes run on one thread.
     """
 
     def __init__(self, url: str, busy_seconds_max: float) -> None:
@@ -42,49 +42,37 @@ class SqliteDatabase(Database):
             # A database in memory cannot be shared by a reader and a writer without locking each other out.
             url = f"sqlite:///{self._temporary.name}/registry.db"
         self.engine = _engine(url, busy_seconds_max)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="db-writer")
+        self._writer = SqliteWriter(self.engine)
         self._own = threading.local()
-        self._opened: list[Connection] = []
+        self._readers: list[SqliteConnection] = []
 
     def close(self) -> None:
         """See Database."""
-        self._writer.shutdown(wait=True)
-        for connection in self._opened:
-            connection.close()
+        self._writer.close()
+        for reader in self._readers:
+            reader.close()
         self.engine.dispose()
         if self._temporary:
             self._temporary.cleanup()
 
     async def _read(self, job: Callable[[Connection], T]) -> T:
         try:
-            connection = self._connection("reader", "BEGIN", "FULL")
-            with connection.begin():
-                return job(connection)
-        except OperationalError as error:
+            return self._reader().read(job)
+        except (OperationalError, sqlite3.OperationalError) as error:
             raise _told(error) from error
 
     async def _write(self, job: Callable[[Connection], T], *, durable: bool) -> T:
-        return await in_thread(self._writer, lambda: self._write_here(job, "FULL" if durable else "NORMAL"))
-
-    def _write_here(self, job: Callable[[Connection], T], synchronous: str) -> T:
         try:
-            connection = self._connection(synchronous, "BEGIN IMMEDIATE", synchronous)
-            with connection.begin():
-                return job(connection)
-        except OperationalError as error:
+            return await self._writer.run(job, durable=durable)
+        except (OperationalError, sqlite3.OperationalError) as error:
             raise _told(error) from error
 
-    def _connection(self, name: str, begin: str, synchronous: str) -> Connection:
-        connection: Connection | None = getattr(self._own, name, None)
-        if connection is None:
-            connection = self.engine.connect()
-            connection.info["begin"] = begin
-            # Past SQLAlchemy, which would begin a transaction first; inside of one the setting cannot be changed.
-            driver: Any = connection.connection.driver_connection
-            driver.execute(f"PRAGMA synchronous = {synchronous}")
-            setattr(self._own, name, connection)
-            self._opened.append(connection)
-        return connection
+    def _reader(self) -> SqliteConnection:
+        reader: SqliteConnection | None = getattr(self._own, "reader", None)
+        if reader is None:
+            reader = self._own.reader = SqliteConnection(self.engine, "FULL")
+            self._readers.append(reader)
+        return reader
 
 
 def _engine(url: str, busy_seconds_max: float) -> Engine:
@@ -103,8 +91,9 @@ def _engine(url: str, busy_seconds_max: float) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # The driver's own idea of when a transaction begins is switched off (isolation_level): it begins one only
-        # at the first write, and a write must own the database before its first look at it.
-        connection.exec_driver_sql(connection.info.get("begin", "BEGIN"))
+        # at the first write.
+        if OWNED not in connection.info:
+            connection.exec_driver_sql(connection.info.get("begin", "BEGIN"))
 
     return engine
 
@@ -124,9 +113,10 @@ def _switch_to_wal(connection: sqlite3.Connection, busy_seconds_max: float) -> N
             return
 
 
-def _told(error: OperationalError) -> RegistryError | OperationalError:
+def _told(error: OperationalError | sqlite3.OperationalError) -> Exception:
     """What a client is told, where the cause is one that it can know."""
-    name = getattr(error.orig, "sqlite_errorname", "")
+    cause = error.orig if isinstance(error, OperationalError) else error
+    name = getattr(cause, "sqlite_errorname", "")
     if name == "SQLITE_FULL":
         return StorageFull()
     if name.startswith(_BUSY):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from registry.db.clock import now_us
+from registry.db.prepared import Prepared
 from registry.db.schema import uploads
 
 if TYPE_CHECKING:
@@ -27,38 +28,31 @@ class Upload:
 
 def start(connection: Connection, upload: Upload, repository: RepositoryName, principal: str) -> None:
     """A new upload, which only this principal can continue, and only for this repository."""
-    now = now_us()
-    connection.execute(
-        insert(uploads).values(
-            id=upload.id,
-            repository=repository,
-            principal=principal,
-            algorithm=upload.algorithm,
-            size=upload.size,
-            started_at_us=now,
-            touched_at_us=now,
-        )
+    _START.run(
+        connection,
+        upload_id=upload.id,
+        repository=repository,
+        principal=principal,
+        algorithm=upload.algorithm,
+        size=upload.size,
+        now=now_us(),
     )
 
 
 def find(connection: Connection, upload_id: str, repository: RepositoryName, principal: str) -> Upload | None:
     """The upload, where it is this repository's and this principal's."""
-    query = select(uploads.c.id, uploads.c.size, uploads.c.algorithm).where(
-        uploads.c.id == upload_id, uploads.c.repository == repository, uploads.c.principal == principal
-    )
-    row = connection.execute(query).first()
-    return None if row is None else Upload(row.id, row.size, row.algorithm)
+    row = _FIND.first(connection, upload_id=upload_id, repository=repository, principal=principal)
+    return None if row is None else Upload(*row)
 
 
 def resize(connection: Connection, upload_id: str, size: int) -> bool:
     """So many bytes are there now; whether the upload still exists."""
-    statement = update(uploads).where(uploads.c.id == upload_id).values(size=size, touched_at_us=now_us())
-    return bool(connection.execute(statement).rowcount)
+    return bool(_RESIZE.run(connection, upload_id=upload_id, new_size=size, now=now_us()))
 
 
 def end(connection: Connection, upload_id: str) -> bool:
     """Forget the upload; whether it was there."""
-    return bool(connection.execute(delete(uploads).where(uploads.c.id == upload_id)).rowcount)
+    return bool(_END.run(connection, upload_id=upload_id))
 
 
 def exists(connection: Connection, upload_id: str) -> bool:
@@ -76,3 +70,26 @@ def idle(connection: Connection, idle_since_us: int, limit: int) -> list[str]:
     """Ids of uploads that nobody touched since then, at most `limit`."""
     query = select(uploads.c.id).where(uploads.c.touched_at_us < idle_since_us).limit(limit)
     return list(connection.scalars(query))
+
+
+_THIS: Final = uploads.c.id == bindparam("upload_id")
+_START: Final = Prepared(
+    insert(uploads).values(
+        id=bindparam("upload_id"),
+        repository=bindparam("repository"),
+        principal=bindparam("principal"),
+        algorithm=bindparam("algorithm"),
+        size=bindparam("size"),
+        started_at_us=bindparam("now"),
+        touched_at_us=bindparam("now"),
+    )
+)
+_FIND: Final = Prepared(
+    select(uploads.c.id, uploads.c.size, uploads.c.algorithm).where(
+        _THIS, uploads.c.repository == bindparam("repository"), uploads.c.principal == bindparam("principal")
+    )
+)
+_RESIZE: Final = Prepared(
+    update(uploads).where(_THIS).values(size=bindparam("new_size"), touched_at_us=bindparam("now"))
+)
+_END: Final = Prepared(delete(uploads).where(_THIS))

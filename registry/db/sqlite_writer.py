@@ -1,0 +1,113 @@
+"""The one thread that writes to SQLite: those who wait for the disk at the same time share one commit."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from registry.db.sqlite_connection import SqliteConnection, TransactionLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Engine
+
+T = TypeVar("T")
+
+_TOGETHER_MAX: Final = 100
+"""Writes of one commit: the first of them waits for the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A query function, and who waits for what it returns."""
+
+    query: Callable[[Connection], object]
+    durable: bool
+    waiter: asyncio.Future[Any]
+
+    def settle(self, outcome: object) -> None:
+        """Hand over what came of it; the waiter, or its loop, may be gone."""
+        with suppress(RuntimeError):
+            self.waiter.get_loop().call_soon_threadsafe(self._settle, outcome)
+
+    def _settle(self, outcome: object) -> None:
+        if self.waiter.done():
+            return
+        if isinstance(outcome, Exception):
+            self.waiter.set_exception(outcome)
+        else:
+            self.waiter.set_result(outcome)
+
+
+class SqliteWriter:
+    """Runs query functions in the order in which they come, on two connections: one waits for the disk at each commit.
+
+    What need not be durable rides along for nothing where something durable is committed with it.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writes: SimpleQueue[_Write | None] = SimpleQueue()
+        self._connections: dict[bool, SqliteConnection] = {}
+        self._thread: Thread | None = None
+
+    async def run(self, query: Callable[[Connection], T], *, durable: bool) -> T:
+        """What `query` returns once it is committed; `durable`: and on disk."""
+        if self._thread is None:
+            self._thread = Thread(target=self._work, name="db-writer", daemon=True)
+            self._thread.start()
+        waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._writes.put(_Write(query, durable, waiter))
+        return await waiter
+
+    def close(self) -> None:
+        """Write what was asked for, and end."""
+        if self._thread is not None:
+            self._writes.put(None)
+            self._thread.join()
+        for connection in self._connections.values():
+            connection.close()
+
+    def _work(self) -> None:
+        last = False
+        while not last:
+            writes = [self._writes.get()]
+            with suppress(Empty):
+                while len(writes) < _TOGETHER_MAX:
+                    writes.append(self._writes.get_nowait())
+            last = None in writes
+            self._write([write for write in writes if write is not None])
+
+    def _write(self, writes: list[_Write]) -> None:
+        if len(writes) == 1 or not self._write_together(writes):
+            for write in writes:
+                write.settle(self._outcome(write))
+
+    def _write_together(self, writes: list[_Write]) -> bool:
+        connection = self._connection(durable=any(write.durable for write in writes))
+        outcomes: list[object]
+        try:
+            outcomes = connection.write_together([write.query for write in writes])
+        except TransactionLost:
+            return False  # one of them broke what all did, so each runs by itself
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+            outcomes = [error] * len(writes)
+        for write, outcome in zip(writes, outcomes, strict=True):
+            write.settle(outcome)
+        return True
+
+    def _outcome(self, write: _Write) -> object:
+        try:
+            return self._connection(durable=write.durable).write(write.query)
+        except Exception as error:  # noqa: BLE001 - as above
+            return error
+
+    def _connection(self, *, durable: bool) -> SqliteConnection:
+        if durable not in self._connections:
+            self._connections[durable] = SqliteConnection(self._engine, "FULL" if durable else "NORMAL")
+        return self._connections[durable]
