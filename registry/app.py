@@ -63,6 +63,7 @@ class App:
             with suppress(asyncio.CancelledError):
                 await purging
             self._authenticator.close()
+            self.registry.store.close()
             self.registry.database.close()
 
 
@@ -90,6 +91,7 @@ def check(config: Config, deep: bool, progress: Progress) -> CheckReport:  # noq
         require_current(registry.database)
         return asyncio.run(check_registry(registry, progress, deep=deep))
     finally:
+        registry.store.close()
         registry.database.close()
 
 

@@ -3,12 +3,14 @@
 An event is a few words with its facts beside it: `structlog.get_logger("registry.x").info("purged", n=3)`.
 """
 
+import json
 import logging
 import re
 import sys
 from contextlib import suppress
 from typing import Literal
 
+import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -34,7 +36,7 @@ def configure(level: str = "info", format: Literal["auto", "console", "json"] = 
         else structlog.processors.TimeStamper("iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    rendering: list[Processor] = _console() if console else [structlog.processors.JSONRenderer()]
+    rendering: list[Processor] = _console() if console else [_render_json]
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -42,6 +44,13 @@ def configure(level: str = "info", format: Literal["auto", "console", "json"] = 
         cache_logger_on_first_use=True,
     )
     _route_standard_library(threshold, shared, rendering)
+
+
+def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    try:
+        return orjson.dumps(event, default=repr).decode()
+    except TypeError:  # a file name that is no UTF-8, a number that is too large: slower, and not so strict
+        return json.dumps(event, default=repr)
 
 
 def _console() -> list[Processor]:

@@ -1,31 +1,176 @@
-"""One HTTP/1.1 connection: uvicorn's, with the limits on a request's head that it leaves open."""
+"""One HTTP/1.1 connection: uvicorn's, with the limits that it leaves open, and without what our answers do not need."""
+
+from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-HEAD_BYTES_MAX = 64 * 1024  # request line and headers; tokens with many scopes reach some 20 KiB
+from registry.sendfile import send_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEAD_BYTES_MAX: Final = 64 * 1024  # request line and headers; tokens with many scopes reach some 20 KiB
+BODY_BYTES_HELD_MAX: Final = 1024 * 1024
+"""How much of a body is taken in advance: what the next write to the disk will take, while the last one goes on."""
+
+ZERO_COPY: Final = "http.response.zerocopysend"
+"""The ASGI extension by which the kernel sends from a file: `file` (a descriptor), `offset`, `count`, `more_body`."""
+
+
+class InvalidHeader(Exception):
+    """A header of ours would have become another one on the wire."""
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its answer.
+
+    The body is kept in the pieces in which it came, and joined once. The head of an answer is sent with its first
+    piece.
+    """
+
+    def __init__(self, **parts: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(**parts)
+        self._pieces: list[bytes] = []
+        self._held_bytes = 0
+        self._head = b""
+
+    def take(self, piece: bytes) -> None:
+        """A piece of the body has come."""
+        self._pieces.append(piece)
+        self._held_bytes += len(piece)
+        if self._held_bytes > BODY_BYTES_HELD_MAX:
+            self.flow.pause_reading()
+        self.message_event.set()
+
+    async def receive(self) -> Any:  # noqa: ANN401 - a message of uvicorn's many types
+        """See ASGI."""
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        if not self.disconnected and not self.response_complete:
+            self.flow.resume_reading()
+            await self.message_event.wait()
+            self.message_event.clear()
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        body = b"".join(self._pieces)
+        self._pieces, self._held_bytes = [], 0
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
+
+    async def send(self, message: Any) -> None:  # noqa: ANN401 - as above
+        """See ASGI."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if message["type"] == "http.response.start":
+            self.response_started = True
+            self.waiting_for_100_continue = False
+            self._head = self._head_of(message["status"], message["headers"])
+            return
+        if message["type"] == ZERO_COPY:
+            await self._send_file(message)
+        else:
+            self._send_piece(message.get("body", b""))
+        if not message.get("more_body", False) and not self.disconnected:
+            self._complete()
+
+    def _head_of(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+        lines = [STATUS_LINE[status]]
+        names = dict(headers)
+        lines += [b"%b: %b\r\n" % header for header in (*self.default_headers, *headers)]
+        if names.get(b"connection") == b"close":
+            self.keep_alive = False
+        elif not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        length = names.get(b"content-length")
+        if length is not None:
+            self.expected_content_length = int(length)
+        elif status not in {204, 304} and self.scope["method"] != "HEAD":
+            self.chunked_encoding = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"\r\n")
+        head = b"".join(lines)
+        _require_lines(head, len(lines))
+        return head
+
+    def _send_piece(self, body: bytes) -> None:
+        if self.scope["method"] == "HEAD":
+            self.expected_content_length = 0
+            body = b""
+        elif self.chunked_encoding:
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+        else:
+            self.expected_content_length -= len(body)
+        self._write(body)
+
+    async def _send_file(self, message: Any) -> None:  # noqa: ANN401 - as above
+        transport, head, self._head = self.transport, self._head, b""
+        transport.set_write_buffer_limits(0)  # now writing is paused until nothing is left to be written
+        await self.flow.drain()
+        transport.set_write_buffer_limits()
+        self.expected_content_length -= message["count"]
+        socket = transport.get_extra_info("socket")
+        try:
+            await send_file(socket.fileno(), head, message["file"], message["offset"], message["count"])
+        except (BrokenPipeError, ConnectionResetError):
+            return  # as with any other piece, who sends hears of it by `receive`
+
+    def _write(self, piece: bytes) -> None:
+        head, self._head = self._head, b""
+        if head or piece:
+            self.transport.writelines([head, piece])
+
+    def _complete(self) -> None:
+        if self.expected_content_length:
+            raise RuntimeError(f"the answer differs from its length by {-self.expected_content_length} bytes")
+        if self.chunked_encoding:
+            self.transport.write(b"0\r\n\r\n")
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+
+def _require_lines(head: bytes, count: int) -> None:
+    """InvalidHeader unless there are as many lines as were put in: a line break in a value would be one more."""
+    if head.count(b"\n") != count or head.count(b"\r") != count or b"\0" in head:
+        raise InvalidHeader(repr(head))
 
 
 class Protocol(HttpToolsProtocol):
-    """Ends a connection whose request head never ends, or never comes.
+    """A connection whose requests are answered in Cycles.
 
-    Its time is the keep-alive time: a client that says nothing, or too slowly, is as idle before its first
-    request as it is after it.
+    It ends where a request's head never ends, or never comes. The time for that is the keep-alive time: a client that
+    says nothing, or too slowly, is as idle before its first request as it is after it. One timer looks after that as
+    long as the connection lives: to set and cancel one for each request would cost more than to parse it.
     """
 
+    cycle: Cycle  # None before the first request, as uvicorn has it
     _in_head = False
     _head_bytes = 0
-    _deadline: asyncio.TimerHandle | None = None
+    _waiting_since: float | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _extensions: Mapping[str, dict[str, object]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
         super().connection_made(transport)
-        self._await_head()
+        if self.scheme == "http":  # what TLS encrypts has to come by here
+            self._extensions = {ZERO_COPY: {}}
+        self._waiting_since = self.loop.time()
+        self._timer = self.loop.call_later(self.timeout_keep_alive, self._look_after)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self._forget_deadline()
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -36,28 +181,84 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes += len(data)  # the head is still open, so all of this belongs to it
         if self._head_bytes > HEAD_BYTES_MAX:
             self.send_400_response("Request line and headers are too long.")
-        elif self._deadline is None:
-            self._await_head()
 
     def on_message_begin(self) -> None:
         """Parser callback: the first byte of a request."""
-        super().on_message_begin()
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
         self._in_head = True
         self._head_bytes = 0
+        self._waiting_since = self.loop.time()
 
     def on_headers_complete(self) -> None:
         """Parser callback: the empty line after the headers."""
         self._in_head = False
-        self._forget_deadline()
-        super().on_headers_complete()
+        self._waiting_since = None
+        version = self.parser.get_http_version()
+        self.scope = self._scope(version)
+        earlier: Cycle | None = self.cycle
+        self.cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if earlier is None or earlier.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:  # the client did not wait for the last answer
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def on_body(self, body: bytes) -> None:
+        """Parser callback: a piece of a request's body."""
+        if not self.cycle.response_complete:
+            self.cycle.take(body)
+
+    def on_response_complete(self) -> None:
+        """What a cycle calls at its end."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self._in_head:
+            self._waiting_since = self.loop.time()
+
+    def _scope(self, version: str) -> Any:  # noqa: ANN401 - uvicorn's own
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "method": self.parser.get_method().decode("ascii"),
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "headers": self.headers,
+            "state": self.app_state,
+            "extensions": self._extensions,
+        }
 
     def _unsupported_upgrade_warning(self) -> None:
         """Say nothing: an upgrade is an offer that a server may ignore, and no reason to fill the log."""
 
-    def _await_head(self) -> None:
-        self._deadline = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
-
-    def _forget_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _look_after(self) -> None:
+        waited = 0.0 if self._waiting_since is None else self.loop.time() - self._waiting_since
+        if waited >= self.timeout_keep_alive:
+            self.transport.close()
+        else:
+            self._timer = self.loop.call_later(self.timeout_keep_alive - waited, self._look_after)

@@ -181,7 +181,7 @@ def test_serve(tmp_path: Path, workers: str) -> None:
         process.terminate()
         _, errors = process.communicate(timeout=DEADLINE_SECONDS)
         assert process.returncode == 0
-    assert '"path": "/v2/"' in errors
+    assert '"path":"/v2/"' in errors
     assert "Traceback" not in errors
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from registry.api.answer import Answer
 from registry.operations import health
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 async def ping(call: Call) -> Response:
     """200: this is a registry, and the caller may use it. podman and dockerd look for a challenge only here."""
     del call
-    return Response(b"{}", media_type="application/json")
+    return Answer(200, {"content-length": "2", "content-type": "application/json"}, b"{}")
 
 
 async def front(call: Call) -> Response:

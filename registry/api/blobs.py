@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
+from registry.api.answer import Answer
 from registry.api.body import ClientGone
 from registry.api.caching import content_headers, is_unchanged, range_applies
 from registry.api.ranges import ByteRange, parse_range
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
 OCTETS = "application/octet-stream"
 
+_ZERO_COPY: Final = "http.response.zerocopysend"
+"""The ASGI extension by which a server lets the kernel send from a file."""
+_COPIED_BYTES_MAX: Final = 64 * 1024
+"""Up to here, to copy costs less than to ask the kernel."""
+
 
 async def head(call: Call) -> Response:
     """200 with the size, 304, or 404 BLOB_UNKNOWN."""
@@ -29,8 +36,8 @@ async def head(call: Call) -> Response:
     size = await blobs.size(call.registry, call.repository, digest)
     headers = _headers(digest)
     if is_unchanged(call.headers, digest):
-        return Response(status_code=304, headers=headers)
-    return Response(headers=headers | {"content-length": str(size), "content-type": OCTETS})
+        return Answer(304, headers)
+    return Answer(200, headers | {"content-length": str(size), "content-type": OCTETS})
 
 
 async def get(call: Call) -> Response:
@@ -38,7 +45,7 @@ async def get(call: Call) -> Response:
     digest = Digest.parse(call.parameter)
     if is_unchanged(call.headers, digest):
         await blobs.size(call.registry, call.repository, digest)
-        return Response(status_code=304, headers=_headers(digest))
+        return Answer(304, _headers(digest))
     return BlobResponse(call, digest)
 
 
@@ -58,32 +65,55 @@ class BlobResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find the blob, and only then begin to answer."""
-        del scope, receive
+        del receive
         call, digest = self._call, self._digest
         async with blobs.reader(call.registry, call.repository, digest) as blob:
             asked = call.headers.get("range") if range_applies(call.headers, digest) else None
             part = parse_range(asked, blob.size)
             await send(_start(digest, blob.size, part))
-            await _send_part(blob, part or ByteRange(0, blob.size), call.body, send)
+            by_kernel = blob.file is not None and _ZERO_COPY in scope.get("extensions", {})
+            await _send_part(_Source(blob, by_kernel), part or ByteRange(0, blob.size), call.body, send)
 
 
-async def _send_part(blob: BlobReader, part: ByteRange, body: Body, send: Send) -> None:
-    """Piece by piece, and no further than the client listens: containerd fetches in parts and hangs up on them."""
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """An open blob, and whether the kernel is to send it: whoever can have it so has it without a copy in between."""
+
+    blob: BlobReader
+    by_kernel: bool
+
+    async def message(self, offset: int, length: int, *, last: bool) -> dict[str, object]:
+        """A piece, as ASGI sends it."""
+        if self.by_kernel and length > _COPIED_BYTES_MAX:
+            where = {"file": self.blob.file, "offset": offset, "count": length}
+            return {"type": _ZERO_COPY, **where, "more_body": not last}
+        piece = await self.blob.read(offset, length)
+        return {"type": "http.response.body", "body": piece, "more_body": not last}
+
+
+async def _send_part(source: _Source, part: ByteRange, body: Body, send: Send) -> None:
+    if part.length <= blobs.READ_BYTES:
+        await send(await source.message(part.start, part.length, last=True))
+    else:
+        await _send_pieces(source, part, body, send)
+
+
+async def _send_pieces(source: _Source, part: ByteRange, body: Body, send: Send) -> None:
+    """No further than the client listens: containerd fetches in parts and hangs up on them."""
     end = part.start + part.length
-    gone = asyncio.create_task(body.until_gone()) if part.length > blobs.READ_BYTES else None
+    gone = asyncio.create_task(body.until_gone())
     try:
         for offset in range(part.start, end, blobs.READ_BYTES):
-            piece = await blob.read(offset, min(blobs.READ_BYTES, end - offset))
-            if gone and gone.done():
+            next_offset = min(offset + blobs.READ_BYTES, end)
+            message = await source.message(offset, next_offset - offset, last=next_offset == end)
+            if gone.done():
                 raise ClientGone
             async with asyncio.timeout(body.idle_seconds_max):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send(message)
     except TimeoutError:
         raise ClientGone from None  # it is connected and takes nothing
     finally:
-        if gone:
-            gone.cancel()
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+        gone.cancel()
 
 
 def _start(digest: Digest, size: int, part: ByteRange | None) -> dict[str, object]:

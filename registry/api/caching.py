@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from starlette.datastructures import Headers
-
+    from registry.api.headers import Headers
     from registry.oci.digest import Digest
 
 _FOREVER: Final = "max-age=31536000, immutable"

@@ -9,9 +9,8 @@ from urllib.parse import parse_qsl
 from registry.oci.errors import Unsupported
 
 if TYPE_CHECKING:
-    from starlette.datastructures import Headers
-
     from registry.api.body import Body
+    from registry.api.headers import Headers
     from registry.oci.access import Principal
     from registry.oci.names import RepositoryName
     from registry.operations.registry import Registry

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from ipaddress import IPv4Network, IPv6Network
 
-    from starlette.datastructures import Headers
     from starlette.types import Scope
+
+    from registry.api.headers import Headers
 
     Networks = Sequence[IPv4Network | IPv6Network]
 
@@ -21,11 +22,13 @@ _LENGTH_MAX = 64
 def client_address(scope: Scope, headers: Headers, trusted_proxies: Networks) -> str:
     """The last address on the request's way here that is no trusted proxy; `local` over a Unix socket."""
     peer = scope.get("client")
-    client = peer[0] if peer else _LOCAL
+    client: str = peer[0] if peer else _LOCAL
+    if not trusted_proxies:
+        return client[:_LENGTH_MAX]
     hops = [hop.strip() for hop in headers.get("x-forwarded-for", "").split(",") if hop.strip()]
     while hops and _is_trusted(client, trusted_proxies):
         client = hops.pop()
-    return str(client)[:_LENGTH_MAX]
+    return client[:_LENGTH_MAX]
 
 
 def _is_trusted(client: str, trusted_proxies: Networks) -> bool:

@@ -6,20 +6,20 @@ may, let the handler answer. Whatever is raised on the way becomes the specifica
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from starlette.datastructures import Headers
 
 from registry.api.body import Body, ClientGone
 from registry.api.call import Call, Query
 from registry.api.client import client_address
 from registry.api.errors import error_response, fault_response, headers_of
 from registry.api.exchange import Exchange
+from registry.api.headers import Headers
 from registry.api.routes import ROUTES, Endpoint, Public, Route, require_declared
 from registry.api.uploads import progress_headers
 from registry.oci.access import Anonymous
@@ -78,7 +78,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        headers = Headers(scope=scope)
+        headers = Headers(scope["headers"])
         exchange = Exchange(_request_id(headers), scope["method"], send)
         body = Body(receive, self._settings.body_idle_seconds_max)
         try:
@@ -171,7 +171,9 @@ class Door:
 
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    if given and _REQUEST_ID.fullmatch(given):
+        return given
+    return f"{random.getrandbits(64):016x}"
 
 
 async def _nothing_to_receive() -> Message:

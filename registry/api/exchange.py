@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from starlette.types import Message, Send
+
+_API_VERSION: Final = (b"docker-distribution-api-version", b"registry/2.0")
 
 
 class Exchange:
@@ -29,13 +31,9 @@ class Exchange:
         """Pass the message on to the server."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [
-                *message["headers"],
-                (b"docker-distribution-api-version", b"registry/2.0"),
-                (b"x-request-id", self.request_id.encode("ascii")),
-            ]
+            message["headers"] += [_API_VERSION, (b"x-request-id", self.request_id.encode("ascii"))]
         else:
-            self.sent += 0 if self._head else len(message.get("body", b""))
+            self.sent += 0 if self._head else len(message.get("body", b"")) + message.get("count", 0)
             if self.hold_back_end:
                 message["more_body"] = True
         await self._send(message)

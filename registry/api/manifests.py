@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from registry.api.answer import Answer
 from registry.api.caching import content_headers, is_unchanged
 from registry.oci.digest import Digest
 from registry.oci.errors import ManifestTooLarge
@@ -23,9 +24,11 @@ async def get(call: Call) -> Response:
     found = await manifests.get(call.registry, call.repository, reference, head=call.method == "HEAD")
     headers = content_headers(found.digest, immutable=isinstance(reference, Digest))
     if is_unchanged(call.headers, found.digest):
-        return Response(status_code=304, headers=headers)
-    headers |= {"content-type": found.media_type, "content-length": str(found.size)}
-    return Response(found.content, headers=headers | {"x-content-type-options": "nosniff"})
+        return Answer(304, headers)
+    headers["content-type"] = found.media_type
+    headers["content-length"] = str(found.size)
+    headers["x-content-type-options"] = "nosniff"
+    return Answer(200, headers, found.content or b"")
 
 
 async def put(call: Call) -> Response:

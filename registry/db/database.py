@@ -34,6 +34,12 @@ class Database(ABC):
         """What `query` returns; it must not write. Raises Unavailable where the database does not answer."""
         return await self._read(lambda connection: query(connection, *args, **kwargs))
 
+    async def look(
+        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `read`, for a query of one statement, which sees one state of the database without a transaction."""
+        return await self._look(lambda connection: query(connection, *args, **kwargs))
+
     async def write(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -53,6 +59,9 @@ class Database(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close every connection."""
+
+    @abstractmethod
+    async def _look(self, job: Callable[[Connection], T]) -> T: ...
 
     @abstractmethod
     async def _read(self, job: Callable[[Connection], T]) -> T: ...

@@ -40,6 +40,9 @@ class PostgresDatabase(Database):
         self._snapshots = self.engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
+        self._statements = self.engine.execution_options(
+            isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
+        )
         self._threads = ThreadPoolExecutor(pool_size, thread_name_prefix="db")
         lock_timeout = f"SET LOCAL lock_timeout = {round(busy_seconds_max * 1000)}"
         self._begin_durable = text(f"SET LOCAL synchronous_commit = on; {lock_timeout}")
@@ -50,11 +53,21 @@ class PostgresDatabase(Database):
         self._threads.shutdown(wait=True)
         self.engine.dispose()
 
+    async def _look(self, job: Callable[[Connection], T]) -> T:
+        return await in_thread(self._threads, lambda: self._look_here(job))
+
     async def _read(self, job: Callable[[Connection], T]) -> T:
         return await in_thread(self._threads, lambda: self._read_here(job))
 
     async def _write(self, job: Callable[[Connection], T], *, durable: bool) -> T:
         return await in_thread(self._threads, lambda: self._write_here(job, durable=durable))
+
+    def _look_here(self, job: Callable[[Connection], T]) -> T:
+        try:
+            with self._statements.connect() as connection:
+                return job(connection)
+        except DBAPIError as error:
+            raise _told(error) from error
 
     def _read_here(self, job: Callable[[Connection], T]) -> T:
         try:

@@ -55,6 +55,12 @@ class SqliteDatabase(Database):
         if self._temporary:
             self._temporary.cleanup()
 
+    async def _look(self, job: Callable[[Connection], T]) -> T:
+        try:
+            return self._reader().look(job)
+        except (OperationalError, sqlite3.OperationalError) as error:
+            raise _told(error) from error
+
     async def _read(self, job: Callable[[Connection], T]) -> T:
         try:
             return self._reader().read(job)

@@ -36,6 +36,10 @@ class SqliteConnection:
         self._connection.info[OWNED] = True
         self._connection.execution_options(**{DRIVER: self._driver})
 
+    def look(self, query: Callable[[Connection], T]) -> T:
+        """What `query` returns, which runs one statement, a prepared one: then no transaction is needed."""
+        return query(self._connection)
+
     def read(self, query: Callable[[Connection], T]) -> T:
         """What `query` returns, from one state of the database."""
         return self._run("BEGIN", query)

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 async def size(registry: Registry, repository: RepositoryName, digest: Digest) -> int:
     """Bytes of a blob (end-2, HEAD); BlobUnknown where the repository may not see it."""
-    found = await registry.database.read(blobs.size_in, repository, digest)
+    found = await registry.database.look(blobs.size_in, repository, digest)
     if found is None:
         raise BlobUnknown(digest)
     return found

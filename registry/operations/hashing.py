@@ -7,12 +7,12 @@ would mean to trust it.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from registry.oci.digest import Digest
+from registry.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ class RunningHash:
         if len(chunk) <= _INLINE_BYTES_MAX:
             self._hasher.update(chunk)
         else:
-            await asyncio.to_thread(self._hasher.update, chunk)
+            await in_thread(None, self._hasher.update, chunk)
         self.size += len(chunk)
 
     def digest(self) -> Digest:

@@ -35,7 +35,7 @@ async def get(
     registry: Registry, repository: RepositoryName, reference: Reference, *, head: bool = False
 ) -> StoredManifest:
     """The manifest (end-3), without its content for `head`; ManifestUnknown where there is none."""
-    found = await registry.database.read(manifests.find, repository, reference, head=head)
+    found = await registry.database.look(manifests.find, repository, reference, head=head)
     if found is None:
         raise ManifestUnknown(repository, reference)
     return found

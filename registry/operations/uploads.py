@@ -128,7 +128,7 @@ async def discard(registry: Registry, upload_id: str) -> None:
 
 
 async def _find(registry: Registry, session: Session) -> Upload:
-    upload = await registry.database.read(
+    upload = await registry.database.look(
         uploads.find, session.id, session.repository, str(session.principal)
     )
     if upload is None:

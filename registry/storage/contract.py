@@ -68,6 +68,11 @@ class BlobReader(Protocol):
         """Bytes of the whole blob."""
         ...
 
+    @property
+    def file(self) -> int | None:
+        """A descriptor of the file in which the blob lies, whole and alone; None where there is no such file."""
+        ...
+
     async def read(self, offset: int, length: int) -> bytes:
         """The bytes from `offset` on, `length` of them or as many as there are."""
         ...
@@ -136,4 +141,8 @@ class BlobStore(Protocol):
 
     def uploads(self) -> AsyncIterator[StagedUpload]:
         """All staged bytes, in no order; as `blobs`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of threads and connections; nobody uses the store after this."""
         ...

@@ -12,13 +12,13 @@ takes from a process that dies. All folders are made at the start, so that publi
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
 import os
 import re
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import aiofiles.os
 
@@ -32,15 +32,20 @@ from registry.storage.contract import (
     StagedUpload,
     StoredBlob,
 )
+from registry.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_THREADS_MAX = 32
+"""Most of them wait for the disk, which writes out at once what many wait for."""
+_READ_AHEAD_BYTES = 64 * 1024
+"""A blob of at most this size is read while it is opened."""
 _FANOUT = tuple(f"{number:02x}" for number in range(256))
 
 
@@ -51,15 +56,29 @@ class FilesystemStore:
         self._directory = directory
         self._blobs = directory / "blobs"
         self._uploads = directory / "uploads"
+        self._threads = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="store")
         self.description = str(directory)
+
+    async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """What `function` returns, run on one of the store's threads; StorageFull where the disk is."""
+        try:
+            return await in_thread(self._threads, function, *args)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise StorageFull from error
+            raise
+
+    def close(self) -> None:
+        """See the contract."""
+        self._threads.shutdown()
 
     async def open(self) -> None:
         """Make the folders, durably; OSError where that cannot be done."""
-        await in_thread(self._make_folders)
+        await self.run(self._make_folders)
 
     async def ping(self) -> None:
         """Raise OSError where a file cannot be made and taken away again."""
-        await in_thread(_try_to_write, self._uploads / f".ping-{os.getpid()}")
+        await self.run(_try_to_write, self._uploads / f".ping-{os.getpid()}")
 
     def path(self, digest: Digest) -> Path:
         """Where the blob lies; made from parsed values alone."""
@@ -76,34 +95,34 @@ class FilesystemStore:
         """See the contract."""
         staged = FilesystemStaged(self, upload)
         try:
-            await in_thread(staged.hold)
+            await self.run(staged.hold)
             yield staged
         finally:
             staged.let_go()
 
     async def discard(self, upload: str) -> None:
         """See the contract."""
-        await in_thread(_discard, self.staged_path(upload))
+        await self.run(_discard, self.staged_path(upload))
 
     @asynccontextmanager
     async def reader(self, digest: Digest) -> AsyncIterator[FilesystemReader]:
         """See the contract."""
-        reader = FilesystemReader(digest, self.path(digest))
+        reader = FilesystemReader(self, digest)
         try:
-            await in_thread(reader.open)
+            await self.run(reader.open)
             yield reader
         finally:
             reader.close()
 
     async def delete(self, digest: Digest) -> None:
         """See the contract."""
-        await in_thread(self._unlink, digest)
+        await self.run(self._unlink, digest)
 
     async def blobs(self) -> AsyncIterator[StoredBlob]:
         """See the contract."""
         for algorithm in ALGORITHMS:
             for folder in _FANOUT:
-                for blob in await in_thread(self._list, algorithm, folder):
+                for blob in await self.run(self._list, algorithm, folder):
                     yield blob
 
     async def uploads(self) -> AsyncIterator[StagedUpload]:
@@ -156,21 +175,21 @@ class FilesystemStaged:
         if self.size < size:
             raise StagedBytesLost
         if self.size > size:
-            await in_thread(os.ftruncate, self._file, size)
+            await self._store.run(os.ftruncate, self._file, size)
         self.size = size
 
     async def write(self, chunk: bytes) -> None:
         """See the contract."""
-        await in_thread(self._write, chunk)
+        await self._store.run(self._write, chunk)
 
     async def read(self) -> AsyncIterator[bytes]:
         """See the contract."""
         for offset in range(0, self.size, CHUNK_BYTES):
-            yield await in_thread(os.pread, self._file, min(CHUNK_BYTES, self.size - offset), offset)
+            yield await self._store.run(os.pread, self._file, min(CHUNK_BYTES, self.size - offset), offset)
 
     async def publish(self, digest: Digest) -> None:
         """See the contract."""
-        await in_thread(self._publish, self._store.path(digest))
+        await self._store.run(self._publish, self._store.path(digest))
 
     def hold(self) -> None:
         """Open and lock the file; for the store alone."""
@@ -205,48 +224,33 @@ class FilesystemStaged:
 class FilesystemReader:
     """A blob in a file."""
 
-    def __init__(self, digest: Digest, path: Path) -> None:
+    def __init__(self, store: FilesystemStore, digest: Digest) -> None:
+        self._store = store
         self._digest = digest
-        self._path = path
-        self._file = -1
+        self._ahead: bytes | None = None
+        self.file = -1
         self.size = 0
 
     async def read(self, offset: int, length: int) -> bytes:
         """See the contract."""
-        return await in_thread(os.pread, self._file, length, offset)
+        if self._ahead is not None:
+            return self._ahead[offset : offset + length]
+        return await self._store.run(os.pread, self.file, length, offset)
 
     def open(self) -> None:
         """Open the file; for the store alone."""
         try:
-            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            self.file = os.open(self._store.path(self._digest), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise BlobMissing(self._digest) from None
-        self.size = os.fstat(self._file).st_size
+        self.size = os.fstat(self.file).st_size
+        if self.size <= _READ_AHEAD_BYTES:
+            self._ahead = os.pread(self.file, self.size, 0)
 
     def close(self) -> None:
         """Close the file; for the store alone."""
-        if self._file >= 0:
-            os.close(self._file)
-
-
-async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What `function` returns, run off the loop; when cancelled, wait for it nevertheless.
-
-    A thread cannot be stopped. To close a file that it still writes to would let it write into whichever file gets
-    the same number next.
-    """
-    future = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        while not future.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([future])
-        raise
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageFull from error
-        raise
+        if self.file >= 0:
+            os.close(self.file)
 
 
 def make_directory(directory: Path) -> None:

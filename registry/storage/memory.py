@@ -74,6 +74,9 @@ class MemoryStore:
         for upload in list(self._staged):
             yield StagedUpload(upload, self._modified.get(upload, time.time()))
 
+    def close(self) -> None:
+        """See the contract."""
+
     def publish(self, upload: str, digest: Digest) -> None:
         """Move staged bytes under their digest; for `MemoryStaged` alone."""
         self._blobs[digest] = bytes(self._staged.pop(upload))
@@ -113,6 +116,8 @@ class MemoryStaged:
 
 class MemoryReader:
     """A blob in memory."""
+
+    file = None
 
     def __init__(self, content: bytes) -> None:
         self._content = content

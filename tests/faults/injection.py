@@ -88,6 +88,9 @@ class FaultyDatabase(Database):
         """See Database."""
         self._inner.close()
 
+    async def _look(self, job: Callable[[Connection], T]) -> T:
+        return await self._run("look", self._inner.look, job)
+
     async def _read(self, job: Callable[[Connection], T]) -> T:
         return await self._run("read", self._inner.read, job)
 
@@ -113,6 +116,10 @@ class FaultyStore:
         self._inner = inner
         self._faults = faults
         self.description = inner.description
+
+    def close(self) -> None:
+        """See the contract."""
+        self._inner.close()
 
     async def open(self) -> None:
         """See the contract."""
@@ -204,6 +211,8 @@ class FaultyStaged:
 
 class FaultyReader:
     """See FaultyStore."""
+
+    file = None
 
     def __init__(self, inner: BlobReader, faults: Faults) -> None:
         self._inner = inner
