@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from registry.sendfile import send_file
+from registry.sendfile import Part, send_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,9 @@ BODY_BYTES_HELD_MAX: Final = 1024 * 1024
 """How much of a body is taken in advance: what the next write to the disk will take, while the last one goes on."""
 
 ZERO_COPY: Final = "http.response.zerocopysend"
-"""The ASGI extension by which the kernel sends from a file: `file` (a descriptor), `offset`, `count`, `more_body`."""
+"""The ASGI extension by which the kernel sends `count` bytes from `offset` on of `file`, a descriptor. Of our own is
+`idle_seconds_max`, how long the client may take nothing, after which `send` raises TimeoutError; ConnectionError where
+it is gone."""
 
 
 class InvalidHeader(Exception):
@@ -114,12 +117,12 @@ class Cycle(RequestResponseCycle):
         transport.set_write_buffer_limits(0)  # now writing is paused until nothing is left to be written
         await self.flow.drain()
         transport.set_write_buffer_limits()
+        if transport.is_closing():
+            raise ConnectionResetError
+        part = Part(message["file"], message["offset"], message["count"])
+        connection = transport.get_extra_info("socket").fileno()
+        await send_file(connection, head, part, message["idle_seconds_max"])
         self.expected_content_length -= message["count"]
-        socket = transport.get_extra_info("socket")
-        try:
-            await send_file(socket.fileno(), head, message["file"], message["offset"], message["count"])
-        except (BrokenPipeError, ConnectionResetError):
-            return  # as with any other piece, who sends hears of it by `receive`
 
     def _write(self, piece: bytes) -> None:
         head, self._head = self._head, b""
@@ -180,7 +183,7 @@ class Protocol(HttpToolsProtocol):
             return
         self._head_bytes += len(data)  # the head is still open, so all of this belongs to it
         if self._head_bytes > HEAD_BYTES_MAX:
-            self.send_400_response("Request line and headers are too long.")
+            self.send_400_response("request line and headers are too long")
 
     def on_message_begin(self) -> None:
         """Parser callback: the first byte of a request."""
@@ -255,6 +258,15 @@ class Protocol(HttpToolsProtocol):
 
     def _unsupported_upgrade_warning(self) -> None:
         """Say nothing: an upgrade is an offer that a server may ignore, and no reason to fill the log."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; whatever comes next on this connection cannot be trusted."""
+        error = {"code": "UNSUPPORTED", "message": f"the request cannot be read as HTTP/1.1: {msg}"}
+        content = json.dumps({"errors": [error]}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
+        self.transport.write(b"".join([STATUS_LINE[400], *lines, b"connection: close\r\n\r\n", content]))
+        self.transport.close()
 
     def _look_after(self) -> None:
         waited = 0.0 if self._waiting_since is None else self.loop.time() - self._waiting_since

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
 OCTETS = "application/octet-stream"
 
 _ZERO_COPY: Final = "http.response.zerocopysend"
-"""The ASGI extension by which a server lets the kernel send from a file."""
+"""The ASGI extension by which a server lets the kernel send from a file. Our own server ends a connection that takes
+nothing for `idle_seconds_max`."""
 _COPIED_BYTES_MAX: Final = 64 * 1024
 """Up to here, to copy costs less than to ask the kernel."""
 
@@ -71,49 +71,46 @@ class BlobResponse(Response):
             asked = call.headers.get("range") if range_applies(call.headers, digest) else None
             part = parse_range(asked, blob.size)
             await send(_start(digest, blob.size, part))
-            by_kernel = blob.file is not None and _ZERO_COPY in scope.get("extensions", {})
-            await _send_part(_Source(blob, by_kernel), part or ByteRange(0, blob.size), call.body, send)
+            part = part or ByteRange(0, blob.size)
+            if (
+                part.length > _COPIED_BYTES_MAX
+                and blob.file is not None
+                and _ZERO_COPY in scope.get("extensions", ())
+            ):
+                await _send_by_kernel(blob.file, part, call.body, send)
+            elif part.length <= blobs.READ_BYTES:
+                await send(_piece(await blob.read(part.start, part.length), last=True))
+            else:
+                await _send_pieces(blob, part, call.body, send)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """An open blob, and whether the kernel is to send it: whoever can have it so has it without a copy in between."""
-
-    blob: BlobReader
-    by_kernel: bool
-
-    async def message(self, offset: int, length: int, *, last: bool) -> dict[str, object]:
-        """A piece, as ASGI sends it."""
-        if self.by_kernel and length > _COPIED_BYTES_MAX:
-            where = {"file": self.blob.file, "offset": offset, "count": length}
-            return {"type": _ZERO_COPY, **where, "more_body": not last}
-        piece = await self.blob.read(offset, length)
-        return {"type": "http.response.body", "body": piece, "more_body": not last}
+async def _send_by_kernel(file: int, part: ByteRange, body: Body, send: Send) -> None:
+    where = {"file": file, "offset": part.start, "count": part.length}
+    try:
+        await send({"type": _ZERO_COPY, **where, "idle_seconds_max": body.idle_seconds_max})
+    except (ConnectionError, TimeoutError):
+        raise ClientGone from None
 
 
-async def _send_part(source: _Source, part: ByteRange, body: Body, send: Send) -> None:
-    if part.length <= blobs.READ_BYTES:
-        await send(await source.message(part.start, part.length, last=True))
-    else:
-        await _send_pieces(source, part, body, send)
-
-
-async def _send_pieces(source: _Source, part: ByteRange, body: Body, send: Send) -> None:
+async def _send_pieces(blob: BlobReader, part: ByteRange, body: Body, send: Send) -> None:
     """No further than the client listens: containerd fetches in parts and hangs up on them."""
     end = part.start + part.length
     gone = asyncio.create_task(body.until_gone())
     try:
         for offset in range(part.start, end, blobs.READ_BYTES):
-            next_offset = min(offset + blobs.READ_BYTES, end)
-            message = await source.message(offset, next_offset - offset, last=next_offset == end)
+            content = await blob.read(offset, min(blobs.READ_BYTES, end - offset))
             if gone.done():
                 raise ClientGone
             async with asyncio.timeout(body.idle_seconds_max):
-                await send(message)
+                await send(_piece(content, last=offset + blobs.READ_BYTES >= end))
     except TimeoutError:
         raise ClientGone from None  # it is connected and takes nothing
     finally:
         gone.cancel()
+
+
+def _piece(content: bytes, *, last: bool) -> dict[str, object]:
+    return {"type": "http.response.body", "body": content, "more_body": not last}
 
 
 def _start(digest: Digest, size: int, part: ByteRange | None) -> dict[str, object]:

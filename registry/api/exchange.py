@@ -32,8 +32,8 @@ class Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] += [_API_VERSION, (b"x-request-id", self.request_id.encode("ascii"))]
-        else:
-            self.sent += 0 if self._head else len(message.get("body", b"")) + message.get("count", 0)
-            if self.hold_back_end:
-                message["more_body"] = True
+        elif self.hold_back_end:
+            message["more_body"] = True
         await self._send(message)
+        if not self._head:
+            self.sent += len(message.get("body", b"")) + message.get("count", 0)

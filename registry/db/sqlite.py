@@ -76,7 +76,7 @@ class SqliteDatabase(Database):
     def _reader(self) -> SqliteConnection:
         reader: SqliteConnection | None = getattr(self._own, "reader", None)
         if reader is None:
-            reader = self._own.reader = SqliteConnection(self.engine, "FULL")
+            reader = self._own.reader = SqliteConnection(self.engine)
             self._readers.append(reader)
         return reader
 

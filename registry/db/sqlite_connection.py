@@ -28,11 +28,11 @@ class SqliteConnection:
     SQLAlchemy does not know of these transactions, so what it believes to have begun is forgotten after each.
     """
 
-    def __init__(self, engine: Engine, synchronous: str) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._connection: Connection = engine.connect()
         driver: Any = self._connection.connection.driver_connection
         self._driver: sqlite3.Connection = driver
-        self._driver.execute(f"PRAGMA synchronous = {synchronous}")
+        self._durable = True  # as the engine makes them
         self._connection.info[OWNED] = True
         self._connection.execution_options(**{DRIVER: self._driver})
 
@@ -43,6 +43,12 @@ class SqliteConnection:
     def read(self, query: Callable[[Connection], T]) -> T:
         """What `query` returns, from one state of the database."""
         return self._run("BEGIN", query)
+
+    def set_durable(self, *, durable: bool) -> None:
+        """Whether the next commits wait for the disk."""
+        if durable != self._durable:
+            self._driver.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
 
     def write(self, query: Callable[[Connection], T]) -> T:
         """What `query` returns, once its changes are committed."""

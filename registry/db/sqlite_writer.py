@@ -45,15 +45,15 @@ class _Write:
 
 
 class SqliteWriter:
-    """Runs query functions in the order in which they come, on two connections: one waits for the disk at each commit.
+    """Runs query functions in the order in which they come.
 
-    What need not be durable rides along for nothing where something durable is committed with it.
+    A commit waits for the disk where something in it must be durable; what need not be rides along for nothing.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writes: SimpleQueue[_Write | None] = SimpleQueue()
-        self._connections: dict[bool, SqliteConnection] = {}
+        self._opened: SqliteConnection | None = None
         self._thread: Thread | None = None
 
     async def run(self, query: Callable[[Connection], T], *, durable: bool) -> T:
@@ -70,8 +70,8 @@ class SqliteWriter:
         if self._thread is not None:
             self._writes.put(None)
             self._thread.join()
-        for connection in self._connections.values():
-            connection.close()
+        if self._opened is not None:
+            self._opened.close()
 
     def _work(self) -> None:
         last = False
@@ -108,6 +108,7 @@ class SqliteWriter:
             return error
 
     def _connection(self, *, durable: bool) -> SqliteConnection:
-        if durable not in self._connections:
-            self._connections[durable] = SqliteConnection(self._engine, "FULL" if durable else "NORMAL")
-        return self._connections[durable]
+        if self._opened is None:
+            self._opened = SqliteConnection(self._engine)
+        self._opened.set_durable(durable=durable)
+        return self._opened

