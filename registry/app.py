@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Router
 
+from registry import logs
 from registry.api.door import Door, DoorSettings
 from registry.auth.htpasswd import Htpasswd
 from registry.auth.nobody import NoUsers
@@ -41,7 +42,7 @@ class App:
         self._door = Door(
             self.registry,
             self._authenticator,
-            DoorSettings(config.http.body_idle_seconds_max, config.http.trusted_proxies),
+            DoorSettings(config.http.body_idle_seconds_max, logs.access_log(), config.http.trusted_proxies),
         )
         self._router = Router(lifespan=self._lifespan)
 

@@ -3,16 +3,27 @@
 An event is a few words with its facts beside it: `structlog.get_logger("registry.x").info("purged", n=3)`.
 """
 
+import asyncio
+import atexit
 import json
 import logging
 import re
 import sys
+import time
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Literal
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+AccessLog = Callable[..., None]
+"""Takes the facts of a request by name."""
+
+_ACCESS = "registry.access"
 
 # what a terminal would obey or turn around, and what some viewers take for a new line
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -70,10 +81,69 @@ def _escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict
     return event
 
 
-def _write(line: str) -> None:
-    """To what sys.stderr is at that moment: a cached logger never holds one that was closed or replaced."""
-    with suppress(OSError, ValueError):  # nobody reads the log any more: no reason to fail a request
-        sys.stderr.write(f"{line}\n")
+class _Lines:
+    """Writes lines to stderr: those of one turn of an event loop together, at the turn's end.
+
+    One write for each line would cost a busy server more than to make the line.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[str] = deque()
+        self._flusher: asyncio.AbstractEventLoop | None = None
+
+    def write(self, line: str) -> None:
+        """Write the line now, or, on an event loop, in a moment."""
+        self._waiting.append(line)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()
+            return
+        if loop is not self._flusher:
+            self._flusher = loop
+            loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what waits, to what sys.stderr is now: a cached logger never holds one that was closed or replaced."""
+        self._flusher = None
+        lines = []
+        with suppress(IndexError):
+            while True:  # one by one, since another thread may write at this moment
+                lines.append(self._waiting.popleft())
+        with suppress(OSError, ValueError):  # nobody reads the log any more: no reason to fail a request
+            sys.stderr.write("".join(f"{line}\n" for line in lines))
+
+
+_lines = _Lines()
+atexit.register(_lines.flush)  # of a loop that ended in the middle of a turn
+
+
+def access_log() -> AccessLog:
+    """What writes a line for each request, as logging is configured now.
+
+    A request is most of what is ever logged, so that as JSON it takes the shortest way, past structlog's processors.
+    """
+    if _render_json in structlog.get_config()["processors"] and logging.getLogger().isEnabledFor(
+        logging.INFO
+    ):
+        return _json_access
+    return _access
+
+
+def _access(**facts: object) -> None:
+    structlog.get_logger(_ACCESS).info("request", **facts)
+
+
+def _json_access(**facts: object) -> None:
+    now = time.time()
+    stamp = f"{_second(int(now))}.{int(now % 1 * 1_000_000):06d}Z"
+    line = {"timestamp": stamp, "level": "info", "logger": _ACCESS, "event": "request", **facts}
+    _lines.write(_render_json(None, "info", line))
+
+
+@lru_cache(maxsize=2)
+def _second(instant: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(instant))
 
 
 class _Stderr:
@@ -83,7 +153,7 @@ class _Stderr:
         self.name = name
 
     def msg(self, line: str) -> None:
-        _write(line)
+        _lines.write(line)
 
     debug = info = warning = warn = error = critical = fatal = exception = log = msg
 
@@ -92,7 +162,7 @@ class _Handler(logging.Handler):
     """The standard library's way to the same lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _write(self.format(record))
+        _lines.write(self.format(record))
 
 
 def _route_standard_library(threshold: int, shared: list[Processor], rendering: list[Processor]) -> None:

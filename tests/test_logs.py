@@ -1,5 +1,8 @@
 """Log lines: what they look like on a terminal and elsewhere, and that nothing from outside can forge them."""
 
+import asyncio
+import contextlib
+import datetime as dt
 import io
 import json
 import logging
@@ -161,3 +164,51 @@ def test_every_method(capsys: pytest.CaptureFixture[str], say: str) -> None:
     method: Callable[[str], None] = getattr(structlog.get_logger("registry.x"), say)
     method("event")
     assert [line["event"] for line in lines(capsys)] == ["event"]
+
+
+# --- a line for each request ---
+
+
+def access_lines(*facts: dict[str, object]) -> list[dict[str, object]]:
+    """The lines that were written for these requests, as a server writes them: on an event loop."""
+    said = io.StringIO()
+
+    async def log() -> None:
+        write = logs.access_log()
+        for fact in facts:
+            write(**fact)
+        assert said.getvalue() == ""  # all of one turn of the loop leave together
+        await asyncio.sleep(0)
+
+    with contextlib.redirect_stderr(said):
+        asyncio.run(log())
+    return [json.loads(line) for line in said.getvalue().splitlines()]
+
+
+def test_access_line() -> None:
+    """The short way of a request's line to the log says what the long one would, in order, all of it JSON."""
+    logs.configure("info", "json")
+    lines = access_lines({"path": "/v2/", "status": 200}, {"path": "/v2/\n\x1b[31m\ud800", "status": 404})
+    assert [line["status"] for line in lines] == [200, 404]
+    assert lines[1]["path"] == "/v2/\n\x1b[31m\ud800"
+    assert {key: lines[0][key] for key in ("event", "level", "logger")} == {
+        "event": "request",
+        "level": "info",
+        "logger": "registry.access",
+    }
+    written = dt.datetime.fromisoformat(str(lines[0]["timestamp"]))
+    assert abs(dt.datetime.now(dt.UTC) - written) < dt.timedelta(minutes=1)
+
+
+def test_access_line_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """For people, a request's line looks as every other one does."""
+    logs.configure("info", "console")
+    logs.access_log()(path="/v2/", status=200)
+    assert "request" in (said := capsys.readouterr().err)
+    assert "status=200" in said
+
+
+def test_no_access_lines() -> None:
+    """Whoever wants warnings only is not told of each request."""
+    logs.configure("warning", "json")
+    assert access_lines({"path": "/v2/", "status": 200}) == []

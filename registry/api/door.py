@@ -34,7 +34,7 @@ from registry.oci.names import RepositoryName
 from registry.operations.access import authorize
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from starlette.responses import Response
@@ -47,15 +47,15 @@ if TYPE_CHECKING:
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SPECIFICATION: Final = "https://github.com/opencontainers/distribution-spec"
 
-access_log = structlog.get_logger("registry.access")
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class DoorSettings:
-    """`trusted_proxies`: whose word about the client's address is believed."""
+    """`log_access`: is told the facts of each request. `trusted_proxies`: whose word about the client is believed."""
 
     body_idle_seconds_max: float
+    log_access: Callable[..., None]
     trusted_proxies: Sequence[IPv4Network | IPv6Network] = ()
 
 
@@ -86,8 +86,7 @@ class Door:
         except ClientGone:
             exchange.gone = True
         finally:
-            access_log.info(
-                "request",
+            self._settings.log_access(
                 id=exchange.request_id,
                 method=scope["method"],
                 path=scope["path"],

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from registry import logs
 from registry.api.door import Door, DoorSettings
 from registry.api.routes import ROUTES, Endpoint, Public, Route, RouteUndeclared
 from registry.app import build_authenticator, build_registry
@@ -128,7 +129,7 @@ async def test_route_without_declaration_does_not_start() -> None:
     registry = build_registry(config)
     try:
         with pytest.raises(RouteUndeclared, match="GET .*manifests"):
-            Door(registry, build_authenticator(config), DoorSettings(60), routes)
+            Door(registry, build_authenticator(config), DoorSettings(60, logs.access_log()), routes)
     finally:
         registry.database.close()
 

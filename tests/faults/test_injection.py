@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from registry import logs
 from registry.api.door import Door, DoorSettings
 from registry.app import build_registry
 from registry.auth.nobody import NoUsers
@@ -81,7 +82,9 @@ async def opened(folder: Path, kind: str, database_url: str) -> AsyncIterator[Be
     faulty = replace(
         sound, store=FaultyStore(sound.store, faults), database=FaultyDatabase(sound.database, faults)
     )
-    transport = httpx.ASGITransport(_as_task(Door(faulty, NoUsers(), DoorSettings(60)), faults))
+    transport = httpx.ASGITransport(
+        _as_task(Door(faulty, NoUsers(), DoorSettings(60, logs.access_log())), faults)
+    )
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://registry") as http:
             yield Bench(sound, faults, http)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from registry import logs
 from registry.api.door import Door, DoorSettings
 from registry.app import build_authenticator, build_registry
 from registry.config import load
@@ -53,7 +54,7 @@ async def faults_on(data: Path, promised: Ledger) -> list[str]:
     registry = build_registry(config)
     try:
         report = await check(registry, lambda *_: None, deep=True)
-        door = Door(registry, build_authenticator(config), DoorSettings(60))
+        door = Door(registry, build_authenticator(config), DoorSettings(60, logs.access_log()))
         transport = httpx.ASGITransport(door)
         async with httpx.AsyncClient(transport=transport, base_url="http://registry") as http:
             return report.problems + await promised.faults(http)
