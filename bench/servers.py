@@ -1,0 +1,137 @@
+"""The servers that are measured: how each is started, and what runs of it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bench.tools import PROJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+CORE = "0"
+_START_SECONDS_MAX = 120
+_STOP_SECONDS_MAX = 60
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line, and where it runs."""
+
+    arguments: list[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    folder: Path = PROJECT
+
+
+@dataclass(frozen=True)
+class Server:
+    """A kind of server; `command` says how to start one, given a folder for its data and a port."""
+
+    name: str
+    command: Callable[[Path, int], Command]
+    cores: str = CORE
+    authorization: str = ""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers."""
+
+    server: Server
+    folder: Path
+    port: int
+    pids: tuple[int, ...]
+    start_seconds: float
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self.port}"
+
+
+@contextmanager
+def running(server: Server, folder: Path) -> Iterator[Running]:
+    """Start it with its data in `folder`, on its cores; afterwards stop it. The data stays."""
+    port = _free_port()
+    command = server.command(folder, port)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")}
+    started = time.monotonic()
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["taskset", "--cpu-list", server.cores, *command.arguments],
+            cwd=command.folder,
+            env={**environment, **command.environment},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _wait(port, process, folder / "log")
+        yield Running(server, folder, port, (process.pid,), time.monotonic() - started)
+    finally:
+        process.terminate()
+        process.wait(_STOP_SECONDS_MAX)
+
+
+@contextmanager
+def scratch(parent: Path, name: str) -> Iterator[Path]:
+    """A folder that is empty, and afterwards gone."""
+    folder = parent / name
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def ours(name: str, checkout: Path, settings: Mapping[str, str] | None = None) -> Server:
+    """A checkout of this registry, with REGISTRY_ settings; run by its own .venv where it has one."""
+    python = checkout / ".venv" / "bin" / "python"
+
+    def command(folder: Path, port: int) -> Command:
+        environment = {
+            "REGISTRY_STORAGE__DIRECTORY": str(folder / "data"),
+            "REGISTRY_HTTP__PORT": str(port),
+            "REGISTRY_LOG__LEVEL": "warning",  # as with the peers: no line for each request
+            **(settings or {}),
+        }
+        program = str(python) if python.exists() else sys.executable
+        return Command([program, "-m", "registry", "serve"], environment, checkout)
+
+    return Server(name, command)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until /v2/ is answered."""
+    deadline = time.monotonic() + _START_SECONDS_MAX
+    while not _answers(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the server did not start:\n{log.read_text()}")
+        time.sleep(0.005)
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_START_SECONDS_MAX)
+    try:
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status in {200, 401}
+    except OSError:
+        return False
+    finally:
+        connection.close()
