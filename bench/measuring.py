@@ -1,36 +1,30 @@
-"""Runs cases on servers in turn (A B A B), and makes one figure of the rounds."""
+"""Runs cases on servers in turn (A B A B), each in the way that its kind asks for."""
 
 from __future__ import annotations
 
-import statistics
-import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench import load
-from bench.cases import GIB, MIB, REPOSITORY, Case, Known
-from bench.processes import processor_seconds
+from bench import rounds
+from bench.cases import Case, Known
+from bench.combining import combined
+from bench.load import LoadFailed
 from bench.servers import Running, Server, running, scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-IMAGE = {
-    "operation": "push-image",
-    "kind": "present",
-    "size": 4096,
-    "layers": 10,
-    "repository": "bench/filled",
-}
-Round = dict[str, Any]
-Results = dict[str, dict[str, Any]]
+    from bench.combining import Result, Round
+
+    Once = Callable[[Server, Case, dict[str, Any]], Round]
+    Results = dict[str, dict[str, Result]]
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long and how often."""
+    """How long a round takes, and how many there are."""
 
     seconds: float
     rounds: int
@@ -40,7 +34,11 @@ class Bench:
     """Cases on servers; `folder` is where they keep their data meanwhile, `say` is told of each result."""
 
     def __init__(
-        self, servers: Sequence[Server], effort: Effort, folder: Path, say: Callable[[str, Any], None]
+        self,
+        servers: Sequence[Server],
+        effort: Effort,
+        folder: Path,
+        say: Callable[[str, dict[str, Result]], None],
     ) -> None:
         self._servers = servers
         self._effort = effort
@@ -48,105 +46,89 @@ class Bench:
         self._say = say
 
     def run(self, cases: Sequence[Case]) -> Results:
-        """The results by case and server; those that read share one filled store of each server."""
-        reading = [case for case in cases if case.requests]
-        results = {}
-        if reading:
-            with ExitStack() as stack:
-                filled = {server: self._filled(stack, server, reading) for server in self._servers}
-                for case in reading:
-                    results[case.name] = self._in_turn(
-                        case, lambda server, case: _read(case, *filled[server])
-                    )
-        for case in cases:
-            if not case.requests:
-                results[case.name] = self._in_turn(case, self._write)
+        """The results by case and server."""
+        ways = {
+            "read": self._on_filled_stores,
+            "write": self._on_empty_stores,
+            "memory": self._on_empty_stores,
+            "start": self._on_empty_stores,
+            "list": self._on_full_stores,
+            "start-full": self._on_full_stores,
+        }
+        results: Results = {}
+        for way in dict.fromkeys(ways.values()):
+            those = [case for case in cases if ways[case.kind] == way]
+            results |= way(those) if those else {}
         return results
 
-    def _in_turn(self, case: Case, once: Callable[[Server, Case], Round]) -> dict[str, Any]:
-        rounds: dict[str, list[Round]] = {server.name: [] for server in self._servers}
-        failures: dict[str, str] = {}
-        for number in range(self._effort.rounds):
-            for server in self._servers:
-                if server.name in failures:
-                    continue
-                job = {
-                    **case.job,
-                    "clients": case.clients,
-                    "seconds": self._effort.seconds,
-                    "salt": number + 1,
-                }
-                try:
-                    rounds[server.name].append(once(server, replace(case, job=job)))
-                except load.LoadFailed as error:
-                    failures[server.name] = str(error)
-        result: dict[str, Any] = {
-            name: combined(those) for name, those in rounds.items() if name not in failures
-        }
-        result |= {name: {"failed": why} for name, why in failures.items()}
-        self._say(case.name, result)
-        return result
+    def _on_filled_stores(self, cases: Sequence[Case]) -> Results:
+        """All cases on one store of each server."""
+        sizes = {case.blob for case in cases if case.blob}
+        with ExitStack() as stack:
+            there = {server: self._filled(stack, server, sizes) for server in self._servers}
 
-    def _filled(self, stack: ExitStack, server: Server, cases: Sequence[Case]) -> tuple[Running, Known]:
+            def once(server: Server, case: Case, job: dict[str, Any]) -> Round:
+                return rounds.reading(case, *there[server], job)
+
+            return self._each_in_turn(cases, self._servers, once)
+
+    def _filled(self, stack: ExitStack, server: Server, sizes: set[int]) -> tuple[Running, Known]:
         folder = stack.enter_context(scratch(self._folder, server.name))
         there = stack.enter_context(running(server, folder))
-        known = Known()
-        for size in sorted({case.blob for case in cases if case.blob}):
-            upload = {"operation": "upload", "way": "monolithic", "size": size, "repository": REPOSITORY}
-            known.blobs[size] = _once(there, upload)
-        known.manifest = _once(there, IMAGE)
-        return there, known
+        return there, Known() if server.cases else rounds.filled(there, sizes)
 
-    def _write(self, server: Server, case: Case) -> Round:
-        with scratch(self._folder, server.name) as folder, running(server, folder) as there:
-            if case.prepare:
-                _once(there, case.prepare | {"clients": case.clients})
-            return _measured(there, case.job)
+    def _on_empty_stores(self, cases: Sequence[Case]) -> Results:
+        """Each round on a new one."""
 
+        def once(server: Server, case: Case, job: dict[str, Any]) -> Round:
+            with scratch(self._folder, server.name) as folder, running(server, folder) as there:
+                if case.kind == "start":
+                    return rounds.settled(there)
+                if case.kind == "memory":
+                    return rounds.swollen(case, there, job)
+                if case.prepare:
+                    rounds.once(there, {**job, **case.prepare})
+                return rounds.measured(there, job)
 
-def _read(case: Case, there: Running, known: Known) -> Round:
-    assert case.requests is not None
-    job = {**case.job, "requests": case.requests(known)}
-    _measured(there, {**job, "seconds": 0.1})  # to warm up
-    return _measured(there, job)
+        return self._each_in_turn(cases, self._servers, once)
 
+    def _on_full_stores(self, cases: Sequence[Case]) -> Results:
+        """All cases on one store of each server that can be filled."""
+        servers = [server for server in self._servers if server.fill]
+        with ExitStack() as stack:
+            there = {server: self._full(stack, server) for server in servers}
 
-def _once(there: Running, job: dict[str, Any]) -> str:
-    """Let every client do it once; the digest of what the first one pushed."""
-    last: str = _run(there, {"clients": 1, "operations": 1, **job})["last"]
-    return last
+            def once(server: Server, case: Case, job: dict[str, Any]) -> Round:
+                if case.kind == "list":
+                    return rounds.reading(case, there[server], Known(), job)
+                with running(server, there[server].folder) as another:
+                    return rounds.settled(another)
 
+            return self._each_in_turn(cases, servers, once)
 
-def _run(there: Running, job: dict[str, Any]) -> dict[str, Any]:
-    return load.run({"address": there.address, "authorization": there.server.authorization, **job})
+    def _full(self, stack: ExitStack, server: Server) -> Running:
+        folder = stack.enter_context(scratch(self._folder, server.name))
+        assert server.fill is not None
+        server.fill(folder)
+        return stack.enter_context(running(server, folder))
 
+    def _each_in_turn(self, cases: Sequence[Case], servers: Sequence[Server], once: Once) -> Results:
+        results = {}
+        for case in cases:
+            able = [server for server in servers if not server.cases or case.name in server.cases]
+            results[case.name] = self._in_turn(case, able, once)
+            self._say(case.name, results[case.name])
+        return results
 
-def _measured(there: Running, job: dict[str, Any]) -> Round:
-    before = processor_seconds(there.pids)
-    started = time.monotonic()
-    summary = _run(there, job)
-    wall = time.monotonic() - started
-    return summary | {"cpu_seconds": processor_seconds(there.pids) - before, "wall_seconds": wall}
-
-
-def combined(rounds: Sequence[Round]) -> dict[str, Any]:
-    """One result of several rounds: medians, and costs over all of them."""
-    operations = sum(one["operations"] for one in rounds)
-    gibibytes = sum(one["bytes"] for one in rounds) / GIB
-    cpu_seconds = sum(one["cpu_seconds"] for one in rounds)
-    return {
-        "per_second": _median(one["operations"] / one["seconds"] for one in rounds),
-        "mib_per_second": _median(one["bytes"] / one["seconds"] / MIB for one in rounds),
-        "latency_ms": {
-            share: _median(one["latency_ms"][share] for one in rounds) for share in rounds[0]["latency_ms"]
-        },
-        "cpu_us_per_operation": cpu_seconds / operations * 1e6,
-        "cpu_seconds_per_gib": cpu_seconds / gibibytes if gibibytes else None,
-        "client_busy": _median(one["client_cpu_seconds"] / one["wall_seconds"] for one in rounds),
-        "operations": operations,
-        "rounds_per_second": [one["operations"] / one["seconds"] for one in rounds],
-    }
-
-
-def _median(values: Iterable[float]) -> float:
-    return statistics.median(values)
+    def _in_turn(self, case: Case, servers: Sequence[Server], once: Once) -> dict[str, Result]:
+        """A server that fails a case is not asked again."""
+        found: dict[str, list[Round]] = {server.name: [] for server in servers}
+        failures: dict[str, Result] = {}
+        for number in range(1 if case.once else self._effort.rounds):
+            job = {**case.job, "clients": case.clients, "seconds": self._effort.seconds, "salt": number + 1}
+            for server in (server for server in servers if server.name not in failures):
+                try:
+                    found[server.name].append(once(server, case, job))
+                except LoadFailed as error:
+                    failures[server.name] = {"failed": str(error)}
+        return {name: failures.get(name) or combined(those) for name, those in found.items()}

@@ -6,38 +6,50 @@ from typing import Any
 
 from bench.cases import MIB
 
-_HEADER = f"{'case':24} {'server':16} {'rate':>12} {'p50 ms':>8} {'p99 ms':>8} {'cpu':>14} {'client':>7}"
+_HEADER = f"{'case':24} {'server':16} {'rate':>12} {'p50 ms':>8} {'p99 ms':>8} {'cpu':>12} {'client':>7}"
+CLIENT_BUSY_MAX = 0.9
+"""Beyond this the load generator may be what limits."""
 
 
 def header() -> str:
     """What the columns are."""
-    return _HEADER
+    return f"{_HEADER}  ours is so many times as fast, and needs so many times the processor"
 
 
 def lines(case: str, results: dict[str, Any]) -> list[str]:
     """A line for each server; the ratios compare the first server with the others."""
-    first = next(iter(results.values()))
-    return [_line(case, name, result, first) for name, result in results.items()]
+    first: dict[str, Any] = next(iter(results.values()), {})
+    return [f"{case:24} {name:16} {_told(result, first)}" for name, result in results.items()]
 
 
-def _line(case: str, name: str, result: dict[str, Any], first: dict[str, Any]) -> str:
+def _told(result: dict[str, Any], first: dict[str, Any]) -> str:
     if "failed" in result:
-        return f"{case:24} {name:16} failed: {result['failed']}"
+        return f"failed: {result['failed']}"
+    if "per_second" not in result:
+        return ", ".join(f"{figure(name, value)}" for name, value in result.items())
     latency = result["latency_ms"]
+    busy = "!" if result["client_busy"] > CLIENT_BUSY_MAX else ""
     line = (
-        f"{case:24} {name:16} {rate(result):>12} {latency['p50']:8.2f} {latency['p99']:8.2f} "
-        f"{cost(result):>14} {result['client_busy']:7.0%}"
+        f"{rate(result):>12} {latency['p50']:8.2f} {latency['p99']:8.2f} {cost(result):>12} "
+        f"{result['client_busy']:6.0%}{busy:1}"
     )
     if result is first or "failed" in first:
         return line
-    return f"{line}  first / this: {ratio(first, result):.2f}, cpu {cpu_ratio(first, result):.2f}"
+    return f"{line}  {ratio(first, result):6.2f} {cpu_ratio(first, result):6.2f}"
+
+
+def figure(name: str, value: float) -> str:
+    """A named figure, whose unit comes last in its name."""
+    what, _, unit = name.rpartition("_")
+    return f"{what} {value:.2f} s" if unit == "seconds" else f"{what} {value:.0f} MB"
 
 
 def rate(result: dict[str, Any]) -> str:
     """In operations, or in MiB where operations move much."""
     if in_bytes(result):
         return f"{result['mib_per_second']:,.0f} MiB/s"
-    return f"{result['per_second']:,.0f} /s"
+    digits = 0 if result["per_second"] >= 10 else 2
+    return f"{result['per_second']:,.{digits}f} /s"
 
 
 def cost(result: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The servers that are measured: how each is started, and what runs of it."""
+"""Servers that are measured: what one is, how it is started and stopped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,11 +25,12 @@ _STOP_SECONDS_MAX = 60
 
 @dataclass(frozen=True)
 class Command:
-    """A command line, and where it runs."""
+    """A command line, and where it runs. `beside`: processes that work for it, such as a database server."""
 
     arguments: list[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path = PROJECT
+    beside: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,13 @@ class Server:
 
     name: str
     command: Callable[[Path, int], Command]
+    version: str
     cores: str = CORE
     authorization: str = ""
+    fill: Callable[[Path], None] | None = None
+    """Lays 100,000 tags and repositories into the folder, before a start."""
+    cases: tuple[str, ...] = ()
+    """The only cases that it can do; empty: all."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def running(server: Server, folder: Path) -> Iterator[Running]:
         )
     try:
         _wait(port, process, folder / "log")
-        yield Running(server, folder, port, (process.pid,), time.monotonic() - started)
+        yield Running(server, folder, port, (process.pid, *command.beside), time.monotonic() - started)
     finally:
         process.terminate()
         process.wait(_STOP_SECONDS_MAX)
@@ -91,23 +96,6 @@ def scratch(parent: Path, name: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
-
-
-def ours(name: str, checkout: Path, settings: Mapping[str, str] | None = None) -> Server:
-    """A checkout of this registry, with REGISTRY_ settings; run by its own .venv where it has one."""
-    python = checkout / ".venv" / "bin" / "python"
-
-    def command(folder: Path, port: int) -> Command:
-        environment = {
-            "REGISTRY_STORAGE__DIRECTORY": str(folder / "data"),
-            "REGISTRY_HTTP__PORT": str(port),
-            "REGISTRY_LOG__LEVEL": "warning",  # as with the peers: no line for each request
-            **(settings or {}),
-        }
-        program = str(python) if python.exists() else sys.executable
-        return Command([program, "-m", "registry", "serve"], environment, checkout)
-
-    return Server(name, command)
 
 
 def _free_port() -> int:
