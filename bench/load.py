@@ -1,18 +1,19 @@
-"""The load generator: a Go program in load/, built when it is missing or older than its source."""
+"""The load generator: a Go program in load/, built once for each state of its source."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.tools import find_go, tools_folder
+from bench.tools import CLIENT_CORE, find_go, tools_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CORE = "1"
 _SOURCE = Path(__file__).parent / "load"
 _TIMEOUT_SECONDS = 600
 
@@ -21,18 +22,19 @@ class LoadFailed(Exception):
     """The server did not answer as it should."""
 
 
+@cache
 def built() -> Path:
     """The program."""
-    program = tools_folder() / "load"
-    newest = max(path.stat().st_mtime for path in _SOURCE.iterdir())
-    if not program.exists() or program.stat().st_mtime < newest:
+    source = b"".join(path.read_bytes() for path in sorted(_SOURCE.iterdir()))
+    program = tools_folder() / f"load-{hashlib.sha256(source).hexdigest()[:16]}"
+    if not program.exists():
         subprocess.run([find_go(), "build", "-o", program, "."], cwd=_SOURCE, check=True)
     return program
 
 
 def run(job: Mapping[str, Any]) -> dict[str, Any]:
     """Do the job (see load/main.go) on a core of its own; its summary. LoadFailed where the server failed it."""
-    command = ["taskset", "--cpu-list", CORE, str(built())]
+    command = ["taskset", "--cpu-list", CLIENT_CORE, str(built())]
     done = subprocess.run(
         command,
         input=json.dumps(job),

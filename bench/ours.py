@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bench import users
 from bench.processes import family
 from bench.servers import Command, Server
-from bench.tools import PROJECT
+from bench.tools import PROJECT, TWO_CORES
 from tests.postgres import DURABLE, running_cluster
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.postgres import Cluster
-
-_BOTH_CORES = "0,1"
 
 
 def ours(name: str, checkout: Path, settings: Mapping[str, str] | None = None) -> Server:
@@ -42,7 +40,7 @@ def ours(name: str, checkout: Path, settings: Mapping[str, str] | None = None) -
 
 def two_workers(checkout: Path) -> Server:
     """Two workers, free to use both cores, which they share with the load generator."""
-    return replace(ours("ours-2-cores", checkout, {"REGISTRY_HTTP__WORKERS": "2"}), cores=_BOTH_CORES)
+    return replace(ours("ours-2-cores", checkout, {"REGISTRY_HTTP__WORKERS": "2"}), cores=TWO_CORES)
 
 
 def with_users(checkout: Path) -> Server:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench import users
 from bench.servers import Command, Server
-from bench.tools import PROJECT, find_go, tools_folder
+from bench.tools import PROJECT, TWO_CORES, find_go, tools_folder
 from bench.tree import link_tree
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _DISTRIBUTION = "github.com/distribution/distribution/v3/cmd/registry"
 _OLAREG = "github.com/olareg/olareg/cmd/olareg"
-_BOTH_CORES = "0,1"
 _BARE_CASES = (
     "v2",
     "manifest-get-tag",
@@ -97,7 +96,7 @@ def with_users(server: Server) -> Server:
 
 def on_both_cores(server: Server) -> Server:
     """A Go program uses as many cores as it is given."""
-    return replace(server, name=f"{server.name}-2-cores", cores=_BOTH_CORES)
+    return replace(server, name=f"{server.name}-2-cores", cores=TWO_CORES)
 
 
 def _distribution(name: str, program: str) -> Server:

@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.tools import PROJECT
+from bench.tools import PROJECT, SERVER_CORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-CORE = "0"
 _START_SECONDS_MAX = 120
 _STOP_SECONDS_MAX = 60
 
@@ -40,7 +39,7 @@ class Server:
     name: str
     command: Callable[[Path, int], Command]
     version: str
-    cores: str = CORE
+    cores: str = SERVER_CORE
     authorization: str = ""
     fill: Callable[[Path], None] | None = None
     """Lays 100,000 tags and repositories into the folder, before a start."""

@@ -1,4 +1,4 @@
-"""Programs that are not Python: where they are kept, how they are found or built."""
+"""Where programs that are not Python are kept and found, and on which cores everything runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import tempfile
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
+_CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE = str(_CORES[0])
+TWO_CORES = ",".join(map(str, _CORES[:2]))
+CLIENT_CORE = str(_CORES[-1])
+"""Where there are but two cores, a server that uses both shares one with its clients."""
 
 
 def tools_folder() -> Path:
