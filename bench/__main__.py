@@ -7,6 +7,7 @@ import json
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from bench.servers import Server
 
 QUICK = Effort(seconds=0.5, rounds=2)
-FULL = Effort(seconds=1, rounds=3)
+FULL = Effort(seconds=0.8, rounds=3)
 _EXAMPLES = """\
 python -m bench --quick                                   a subset, about three minutes
 python -m bench --output bench/results/full.json          everything, about twenty minutes
@@ -76,7 +77,8 @@ def _measure(options: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
         found["versions"] |= {server.name: server.version for server in servers}
         cases = selected(comparison.cases, options.only.split(","))
         print(f"\n{comparison.title}\n{report.header()}")
-        found["comparisons"][comparison.title] = Bench(servers, effort, scratch, _say).run(cases)
+        limited = replace(effort, rounds=min(effort.rounds, comparison.rounds_max))
+        found["comparisons"][comparison.title] = Bench(servers, limited, scratch, _say).run(cases)
     found["unavailable"] = choice.unavailable
     for name, reason in choice.unavailable.items():
         print(f"not measured: {name}: {reason}")

@@ -30,6 +30,25 @@ def combined(rounds: Sequence[Round]) -> Result:
     }
 
 
+def with_ratios(results: dict[str, Result]) -> dict[str, Result]:
+    """Beside each other server's result: how many times as fast the first one is, how many times as costly."""
+    first = next(iter(results.values()), {})
+    return {
+        name: result if result is first else {**result, **_ratios(first, result)}
+        for name, result in results.items()
+    }
+
+
+def _ratios(first: Result, other: Result) -> Result:
+    if "per_second" not in first or "per_second" not in other:
+        return {}
+    cost = other["cpu_us_per_operation"]  # 0 where a round was too short for the system's clock
+    return {
+        "ratio": first["per_second"] / other["per_second"],
+        "cpu_ratio": first["cpu_us_per_operation"] / cost if cost else None,
+    }
+
+
 def _costs(rounds: Sequence[Round]) -> Result:
     """Over all rounds: the system counts in hundredths of a second."""
     operations, moved, seconds = (

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.failures import Failed
 from bench.tools import CLIENT_CORE, find_go, tools_folder
 
 if TYPE_CHECKING:
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
 
 _SOURCE = Path(__file__).parent / "load"
 _TIMEOUT_SECONDS = 600
-
-
-class LoadFailed(Exception):
-    """The server did not answer as it should."""
 
 
 @cache
@@ -33,17 +30,20 @@ def built() -> Path:
 
 
 def run(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Do the job (see load/main.go) on a core of its own; its summary. LoadFailed where the server failed it."""
+    """Do the job (see load/main.go) on a core of its own; its summary. Failed where the server was not up to it."""
     command = ["taskset", "--cpu-list", CLIENT_CORE, str(built())]
-    done = subprocess.run(
-        command,
-        input=json.dumps(job),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_TIMEOUT_SECONDS,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            input=json.dumps(job),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIMEOUT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"not done after {_TIMEOUT_SECONDS} seconds") from None
     if done.returncode:
-        raise LoadFailed(done.stderr.strip())
+        raise Failed(done.stderr.strip())
     summary: dict[str, Any] = json.loads(done.stdout)
     return summary

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench import rounds
 from bench.cases import Case, Known
-from bench.combining import combined
-from bench.load import LoadFailed
+from bench.combining import combined, with_ratios
+from bench.failures import Failed
 from bench.servers import Running, Server, running, scratch
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     Once = Callable[[Server, Case, dict[str, Any]], Round]
     Results = dict[str, dict[str, Result]]
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,10 @@ class Bench:
         """All cases on one store of each server."""
         sizes = {case.blob for case in cases if case.blob}
         with ExitStack() as stack:
-            there = {server: self._filled(stack, server, sizes) for server in self._servers}
+            there = _prepared(self._servers, lambda server: self._filled(stack, server, sizes))
 
             def once(server: Server, case: Case, job: dict[str, Any]) -> Round:
-                return rounds.reading(case, *there[server], job)
+                return rounds.reading(case, *there(server), job)
 
             return self._each_in_turn(cases, self._servers, once)
 
@@ -96,12 +99,12 @@ class Bench:
         """All cases on one store of each server that can be filled."""
         servers = [server for server in self._servers if server.fill]
         with ExitStack() as stack:
-            there = {server: self._full(stack, server) for server in servers}
+            there = _prepared(servers, lambda server: self._full(stack, server))
 
             def once(server: Server, case: Case, job: dict[str, Any]) -> Round:
                 if case.kind == "list":
-                    return rounds.reading(case, there[server], Known(), job)
-                with running(server, there[server].folder) as another:
+                    return rounds.reading(case, there(server), Known(), job)
+                with running(server, there(server).folder) as another:
                     return rounds.settled(another)
 
             return self._each_in_turn(cases, servers, once)
@@ -129,6 +132,24 @@ class Bench:
             for server in (server for server in servers if server.name not in failures):
                 try:
                     found[server.name].append(once(server, case, job))
-                except LoadFailed as error:
+                except Failed as error:
                     failures[server.name] = {"failed": str(error)}
-        return {name: failures.get(name) or combined(those) for name, those in found.items()}
+        return with_ratios({name: failures.get(name) or combined(those) for name, those in found.items()})
+
+
+def _prepared(servers: Sequence[Server], prepare: Callable[[Server], T]) -> Callable[[Server], T]:
+    """Prepares all servers; returns how to look up what came of one, which raises Failed where nothing did."""
+    found: dict[Server, T] = {}
+    failures: dict[Server, Failed] = {}
+    for server in servers:
+        try:
+            found[server] = prepare(server)
+        except Failed as failure:
+            failures[server] = failure
+
+    def look_up(server: Server) -> T:
+        if server in failures:
+            raise failures[server]
+        return found[server]
+
+    return look_up

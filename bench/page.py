@@ -95,11 +95,10 @@ def comparison(title: str, cases: dict[str, Any]) -> str:
 
 def cells(results: dict[str, Any], servers: list[str]) -> list[str]:
     """What each server did; behind the others, how many times as fast the first one is."""
-    first = results.get(servers[0], {"failed": ""})
-    return [cell(results.get(server), first) for server in servers]
+    return [cell(results.get(server)) for server in servers]
 
 
-def cell(result: dict[str, Any] | None, first: dict[str, Any]) -> str:
+def cell(result: dict[str, Any] | None) -> str:
     """Rate, median and 99th percentile, processor time; or named figures; or nothing."""
     if result is None:
         return ""
@@ -111,9 +110,7 @@ def cell(result: dict[str, Any] | None, first: dict[str, Any]) -> str:
     told = f"{report.rate(result)}<br>{latency['p50']:.3g} / {latency['p99']:.3g} ms<br>{report.cost(result)}"
     if result["client_busy"] > report.CLIENT_BUSY_MAX:
         told += "<br>(limited by the clients)"
-    return (
-        told if result is first or "failed" in first else f"{told}<br>*x {report.ratio(first, result):.2f}*"
-    )
+    return f"{told}<br>*x {result['ratio']:.2f}*" if "ratio" in result else told
 
 
 def against_clients(cases: dict[str, Any], stem: str, counts: tuple[int, ...]) -> list[Panel]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bench import users
+from bench.failures import Unavailable
 from bench.servers import Command, Server
 from bench.tools import PROJECT, TWO_CORES, find_go, tools_folder
 from bench.tree import link_tree
@@ -40,10 +41,6 @@ storage:
   delete: {enabled: true}
 http: {addr: "127.0.0.1:PORT"}
 """
-
-
-class Unavailable(Exception):
-    """This peer cannot be had here; the message says why."""
 
 
 def debian() -> Server:

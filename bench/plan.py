@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench import peers
 from bench.cases import Case, all_cases
+from bench.failures import Unavailable
 from bench.ours import on_postgres, ours, two_workers, with_users
 from bench.tools import PROJECT
 
@@ -42,6 +43,7 @@ class Comparison:
     title: str
     servers: tuple[str, ...]
     cases: tuple[str, ...] = field(default_factory=lambda: tuple(case.name for case in all_cases()))
+    rounds_max: int = 1000
 
 
 def comparisons(*, quick: bool) -> list[Comparison]:
@@ -51,9 +53,9 @@ def comparisons(*, quick: bool) -> list[Comparison]:
         return [Comparison("one core", main, tuple(case.name for case in all_cases() if case.quick))]
     return [
         Comparison("one core", main),
-        Comparison("two cores", ("ours-2-cores", "debian-2-cores", "distribution-2-cores"), _ESSENTIAL),
-        Comparison("with users", ("ours-auth", "debian-auth", "distribution-auth"), _ESSENTIAL),
-        Comparison("Postgres", ("ours-postgres", "ours"), _ESSENTIAL),
+        Comparison("two cores", ("ours-2-cores", "debian-2-cores", "distribution-2-cores"), _ESSENTIAL, 2),
+        Comparison("with users", ("ours-auth", "debian-auth", "distribution-auth"), _ESSENTIAL, 2),
+        Comparison("Postgres", ("ours-postgres", "ours"), _ESSENTIAL, 2),
     ]
 
 
@@ -83,7 +85,7 @@ class Choice:
         for name in names:
             try:
                 found.append(self.known[name]())
-            except peers.Unavailable as reason:
+            except Unavailable as reason:
                 self.unavailable[name] = str(reason)
         return found
 

@@ -17,12 +17,11 @@ def header() -> str:
 
 
 def lines(case: str, results: dict[str, Any]) -> list[str]:
-    """A line for each server; the ratios compare the first server with the others."""
-    first: dict[str, Any] = next(iter(results.values()), {})
-    return [f"{case:24} {name:16} {_told(result, first)}" for name, result in results.items()]
+    """A line for each server."""
+    return [f"{case:24} {name:16} {_told(result)}" for name, result in results.items()]
 
 
-def _told(result: dict[str, Any], first: dict[str, Any]) -> str:
+def _told(result: dict[str, Any]) -> str:
     if "failed" in result:
         return f"failed: {result['failed']}"
     if "per_second" not in result:
@@ -33,9 +32,9 @@ def _told(result: dict[str, Any], first: dict[str, Any]) -> str:
         f"{rate(result):>12} {latency['p50']:8.2f} {latency['p99']:8.2f} {cost(result):>12} "
         f"{result['client_busy']:6.0%}{busy:1}"
     )
-    if result is first or "failed" in first:
+    if "ratio" not in result:
         return line
-    return f"{line}  {ratio(first, result):6.2f} {cpu_ratio(first, result):6.2f}"
+    return f"{line}  {result['ratio']:6.2f} {result['cpu_ratio'] or 0:6.2f}"
 
 
 def figure(name: str, value: float) -> str:
@@ -63,16 +62,3 @@ def in_bytes(result: dict[str, Any]) -> bool:
     """Whether an operation moves a MiB or more, so that the bytes are what counts."""
     moved: float = result["mib_per_second"] / result["per_second"]
     return moved * MIB >= MIB
-
-
-def ratio(first: dict[str, Any], other: dict[str, Any]) -> float:
-    """How many times as fast the first is."""
-    quotient: float = first["per_second"] / other["per_second"]
-    return quotient
-
-
-def cpu_ratio(first: dict[str, Any], other: dict[str, Any]) -> float:
-    """How many times as much processor time the first needs."""
-    cost_of_other = other["cpu_us_per_operation"]
-    quotient: float = first["cpu_us_per_operation"] / cost_of_other if cost_of_other else float("nan")
-    return quotient

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bench.failures import Failed
 from bench.tools import PROJECT, SERVER_CORE
 
 if TYPE_CHECKING:
@@ -65,14 +66,17 @@ class Running:
 
 @contextmanager
 def running(server: Server, folder: Path) -> Iterator[Running]:
-    """Start it with its data in `folder`, on its cores; afterwards stop it. The data stays."""
+    """Start it on its cores, with its data in `folder`; afterwards stop it, and leave the data.
+
+    Raises Failed where it does not start.
+    """
     port = _free_port()
     command = server.command(folder, port)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")}
     started = time.monotonic()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["taskset", "--cpu-list", server.cores, *command.arguments],
+            ["setpriv", "--pdeathsig=TERM", "taskset", "--cpu-list", server.cores, *command.arguments],
             cwd=command.folder,
             env={**environment, **command.environment},
             stdout=log,
@@ -109,7 +113,7 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS_MAX
     while not _answers(port):
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"the server did not start:\n{log.read_text()}")
+            raise Failed(f"did not start: {log.read_text()}")
         time.sleep(0.005)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.report import ratio
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -61,9 +59,7 @@ _RATIOS: tuple[tuple[tuple[str, ...], str, float], ...] = (
 def _ratios(cases: Cases) -> Iterator[Verdict]:
     for names, peer, wanted in _RATIOS:
         for case in names:
-            results = cases.get(case, {})
-            if _measured(results, "ours") and _measured(results, peer):
-                found = ratio(results["ours"], results[peer])
+            if found := _figure(cases, case, peer, lambda result: result.get("ratio", 0)):
                 yield Verdict(case, f"{wanted:g} x {peer}", f"{found:.2f} x", found / wanted)
 
 

@@ -16,7 +16,12 @@ from bench import page
 from bench.cases import MIB, all_cases
 from bench.chart import Line, Panel, drawing
 from bench.combining import combined
-from bench.load import LoadFailed, run
+from bench.failures import Failed
+from bench.load import run
+from bench.measuring import Bench, Effort
+from bench.ours import ours
+from bench.servers import Command
+from bench.servers import Server as BenchServer
 from bench.targets import verdicts
 from tests.server import PROJECT, Server, running_server
 
@@ -70,8 +75,19 @@ def test_wrong_status_is_a_failure(server: Server) -> None:
     """A server that does not answer as it should is never measured as a fast one."""
     request = {"method": "GET", "path": "/v2/nobody/tags/list", "headers": "", "status": 200}
     job = {"address": server.host, "operation": "get", "clients": 2, "seconds": 0.1, "requests": [request]}
-    with pytest.raises(LoadFailed, match="status 404"):
+    with pytest.raises(Failed, match="status 404"):
         run(job)
+
+
+def test_server_that_does_not_start_is_told_of(tmp_path: Path) -> None:
+    """A server that fails is named as failed in each case, and the others are measured nevertheless."""
+    broken = BenchServer("broken", lambda _folder, _port: Command(["false"]), "none")
+    own = ours("ours", PROJECT)
+    bench = Bench([broken, own], Effort(seconds=0.05, rounds=1), tmp_path, lambda _case, _results: None)
+    results = bench.run([case for case in all_cases() if case.name in {"v2", "upload-streamed-78"}])
+    for found in results.values():
+        assert "did not start" in found["broken"]["failed"]
+        assert found["ours"]["per_second"] > 0
 
 
 @pytest.mark.parametrize("way", ["monolithic", "streamed", "chunked", "docker"])

@@ -1,0 +1,11 @@
+"""What is told of a server that cannot be measured."""
+
+from __future__ import annotations
+
+
+class Failed(Exception):
+    """A server did not do what was asked of it; the message says what."""
+
+
+class Unavailable(Exception):
+    """A server cannot be had on this machine; the message says why."""
