@@ -18,11 +18,17 @@ ACCEPT = "Accept: application/vnd.oci.image.manifest.v1+json\r\n"
 ACCEPT_INDEX = f"Accept: {full.MEDIA_TYPE}\r\n"
 MANY = 64
 """Clients of the cases that ask for how much a server can do at most."""
-IMAGE = {"operation": "push-image", "repository": "bench/image", "size": 256 * KIB, "layers": 10}
+IMAGE = {
+    "operation": "push-image",
+    "repository": "bench/image",
+    "size": 256 * KIB,
+    "layers": 10,
+    "first": 1,
+}
 PRESENT = {**IMAGE, "kind": "present"}
 
 Kind = Literal["read", "write", "memory", "start", "list", "start-full"]
-"""`read` from a store with a few things in it, `write` into an empty one, `memory` while that is done, `start` on an
+"""`read`: on a store with a few things in it, `write` into an empty one, `memory` while that is done, `start` on an
 empty one; `list` what is in a full one, `start-full` on it."""
 
 
@@ -45,8 +51,8 @@ class Case:
     requests: Callable[[Known], list[dict[str, Any]]] | None = None
     blob: int = 0
     """The size of a blob that the filled store must hold."""
-    prepare: dict[str, Any] | None = None
-    """A job that every client does once before."""
+    image: bool = False
+    """Whether every client must find its image there."""
     quick: bool = False
     once: bool = False
     """One round is enough, since it takes long."""
@@ -117,25 +123,23 @@ def uploads() -> list[Case]:
 
 def images() -> list[Case]:
     """Whole images of 10 layers, one repository for each client."""
-    kinds = {"new": None, "present": PRESENT, "one-new": PRESENT}
     pushes = [
-        Case(
-            f"image-push-{kind}-{clients}c",
-            "write",
-            {**IMAGE, "kind": kind},
-            clients,
-            prepare=prepare,
-            quick=clients == 8,
-        )
-        for kind, prepare in kinds.items()
+        image(f"image-push-{kind}-{clients}c", {"kind": kind}, clients)
+        for kind in ("new", "present", "one-new")
         for clients in (1, 8, MANY)
     ]
-    pull = {**IMAGE, "operation": "pull-image"}
     pulls = [
-        Case(f"image-pull-{clients}c", "write", pull, clients, prepare=PRESENT, quick=clients == 8)
-        for clients in (1, 8, MANY)
+        image(f"image-pull-{clients}c", {"operation": "pull-image"}, clients) for clients in (1, 8, MANY)
     ]
     return [*pushes, *pulls]
+
+
+def image(name: str, job: dict[str, Any], clients: int) -> Case:
+    """Images that are all new go into an empty store, all else is done where image 0 is."""
+    new = job.get("kind") == "new"
+    return Case(
+        name, "write" if new else "read", {**IMAGE, **job}, clients, image=not new, quick=clients == 8
+    )
 
 
 def lists() -> list[Case]:
@@ -163,7 +167,7 @@ def starts_and_memory() -> list[Case]:
     return [
         Case("start", "start", quick=True),
         Case("start-full", "start-full"),
-        Case("memory-images-64c", "memory", new, MANY, prepare=PRESENT, once=True, quick=True),
+        Case("memory-images-64c", "memory", new, MANY, image=True, once=True, quick=True),
         memory("memory-push-blob-1m-64c", "1m", MANY, {"way": "docker"}),
         memory("memory-layer-10g", "10g", 1, {"way": "streamed", "operations": 1}),
     ]

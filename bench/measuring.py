@@ -66,19 +66,18 @@ class Bench:
 
     def _on_filled_stores(self, cases: Sequence[Case]) -> Results:
         """All cases on one store of each server."""
-        sizes = {case.blob for case in cases if case.blob}
         with ExitStack() as stack:
-            there = _prepared(self._servers, lambda server: self._filled(stack, server, sizes))
+            there = _prepared(self._servers, lambda server: self._filled(stack, server, cases))
 
             def once(server: Server, case: Case, job: dict[str, Any]) -> Round:
                 return rounds.reading(case, *there(server), job)
 
             return self._each_in_turn(cases, self._servers, once)
 
-    def _filled(self, stack: ExitStack, server: Server, sizes: set[int]) -> tuple[Running, Known]:
+    def _filled(self, stack: ExitStack, server: Server, cases: Sequence[Case]) -> tuple[Running, Known]:
         folder = stack.enter_context(scratch(self._folder, server.name))
         there = stack.enter_context(running(server, folder))
-        return there, Known() if server.cases else rounds.filled(there, sizes)
+        return there, Known() if server.cases else rounds.filled(there, cases)
 
     def _on_empty_stores(self, cases: Sequence[Case]) -> Results:
         """Each round on a new one."""
@@ -89,8 +88,6 @@ class Bench:
                     return rounds.settled(there)
                 if case.kind == "memory":
                     return rounds.swollen(case, there, job)
-                if case.prepare:
-                    rounds.once(there, {**job, **case.prepare})
                 return rounds.measured(there, job)
 
         return self._each_in_turn(cases, self._servers, once)

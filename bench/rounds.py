@@ -10,27 +10,33 @@ from bench.cases import PRESENT, REPOSITORY, Known
 from bench.processes import forget_peak, memory_megabytes, processor_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.cases import Case
     from bench.combining import Round
     from bench.servers import Running
 
 _WARM_SECONDS = 0.1
 _SETTLING_SECONDS = 1
+_IMAGES_A_ROUND_MAX = 10_000
 
 
-def filled(there: Running, sizes: set[int]) -> Known:
-    """Push a blob of each size, and an image."""
+def filled(there: Running, cases: Sequence[Case]) -> Known:
+    """Push what the cases want to find: blobs, an image, an image for each client."""
     known = Known()
-    for size in sorted(sizes):
+    for size in sorted({case.blob for case in cases if case.blob}):
         upload = {"operation": "upload", "way": "monolithic", "size": size, "repository": REPOSITORY}
         known.blobs[size] = once(there, upload)
     known.manifest = once(there, {**PRESENT, "repository": REPOSITORY.removesuffix("-0")})
+    if clients := max((case.clients for case in cases if case.image), default=0):
+        once(there, {**PRESENT, "clients": clients})
     return known
 
 
 def reading(case: Case, there: Running, known: Known, job: dict[str, Any]) -> Round:
-    """A get, after a moment to warm up."""
-    assert case.requests is not None
+    """A get, after a moment to warm up; or something with images, which are the same in each round but for new ones."""
+    if case.requests is None:
+        return measured(there, {**job, "salt": 0, "first": job["salt"] * _IMAGES_A_ROUND_MAX})
     job = {**job, "requests": case.requests(known)}
     run(there, {**job, "seconds": _WARM_SECONDS})
     return measured(there, job)
@@ -55,8 +61,8 @@ def swollen(case: Case, there: Running, job: dict[str, Any]) -> Round:
     """What a push, then a pull of the same, takes beyond the idle state at most."""
     idle = settled(there)["idle_megabytes"]
     forget_peak(there.pids)
-    if case.prepare:
-        once(there, {**job, **case.prepare})
+    if case.image:
+        once(there, {**job, **PRESENT})
     known = Known(blobs={job["size"]: run(there, job)["last"]})
     pushing = memory_megabytes(there.pids, "VmHWM") - idle
     pull = (

@@ -15,11 +15,12 @@ type image struct {
 	uploader
 	kind   string
 	layers int
+	first  int
 }
 
 func newImage(job *Job, connection *connection, content *content, client int) *image {
 	repository := fmt.Sprintf("%s-%d", job.Repository, client)
-	return &image{uploader{connection, content, repository, "docker", client}, job.Kind, job.Layers}
+	return &image{uploader{connection, content, repository, "docker", client}, job.Kind, job.Layers, job.First}
 }
 
 // trailers of the image's blobs, the configuration first.
@@ -41,7 +42,7 @@ func (i *image) push(number int) (int64, error) {
 	case "present":
 		number = 0
 	default:
-		number++
+		number += i.first
 		tag = fmt.Sprintf("build-%d", number)
 	}
 	var sent int64

@@ -27,7 +27,8 @@ type Job struct {
 	Kind          string    `json:"kind"` // push-image: new, present, one-new
 	Size          int64     `json:"size"` // of a blob or of a layer
 	Layers        int       `json:"layers"`
-	Salt          uint32    `json:"salt"` // another salt makes other content
+	Salt          uint32    `json:"salt"`  // another salt makes other content
+	First         int       `json:"first"` // push-image: the number of the first new image, above 0
 }
 
 // operation is done once, by one client; it returns how many bytes of content went over the wire.
