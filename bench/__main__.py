@@ -80,8 +80,6 @@ def _measure(options: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
         limited = replace(effort, rounds=min(effort.rounds, comparison.rounds_max))
         found["comparisons"][comparison.title] = Bench(servers, limited, scratch, _say).run(cases)
     found["unavailable"] = choice.unavailable
-    for name, reason in choice.unavailable.items():
-        print(f"not measured: {name}: {reason}")
     return found
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _WIDTH, _HEIGHT = 440, 320
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 34, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 30, 34, 44
 _COLOURS = ("#0a7d4f", "#c2571a", "#2b5fb3", "#7a3f9d", "#777777")
 
 
@@ -63,7 +63,7 @@ def _panel(panel: Panel, colours: dict[str, str]) -> Iterator[str]:
     yield f'<text {turned} text-anchor="middle">{escape(panel.y_label)}</text>'
     yield from _grid(xs, ys)
     for line in panel.lines:
-        yield _polyline(line, xs, ys, colours[line.name])
+        yield from _drawn(line, xs, ys, colours[line.name])
 
 
 def _grid(xs: _Axis, ys: _Axis) -> Iterator[str]:
@@ -77,10 +77,12 @@ def _grid(xs: _Axis, ys: _Axis) -> Iterator[str]:
         yield f'<text x="{x}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">{_plain(tick)}</text>'
 
 
-def _polyline(line: Line, xs: _Axis, ys: _Axis, colour: str) -> str:
-    points = " ".join(f"{xs.at(x):.1f},{ys.at(y):.1f}" for x, y in line.points)
+def _drawn(line: Line, xs: _Axis, ys: _Axis, colour: str) -> Iterator[str]:
+    places = [(round(xs.at(x), 1), round(ys.at(y), 1)) for x, y in line.points]
+    points = " ".join(f"{x},{y}" for x, y in places)
     dashes = ' stroke-dasharray="5 4"' if line.dashed else ""
-    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2.5"{dashes}/>'
+    yield f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2.5"{dashes}/>'
+    yield from (f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>' for x, y in places)
 
 
 class _Axis:

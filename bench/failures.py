@@ -8,4 +8,8 @@ class Failed(Exception):
 
 
 class Unavailable(Exception):
-    """A server cannot be had on this machine; the message says why."""
+    """A server cannot be had on this machine: what was tried, and what came of it (for the terminal alone)."""
+
+    def __init__(self, tried: str, details: str) -> None:
+        super().__init__(tried)
+        self.details = details

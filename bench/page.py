@@ -58,13 +58,9 @@ def measured(found: dict[str, Any]) -> str:
         f"{machine['started']}: {hardware}, {software}; {rounds}.",
         "",
         *(f"- {name}: {version}" for name, version in found["versions"].items() if "-" not in name),
-        *(f"- {name}: not measured. {_first_line(why)}" for name, why in found["unavailable"].items()),
+        *(f"- {name}: not measured here ({why})" for name, why in found["unavailable"].items()),
     ]
     return "\n".join(lines)
-
-
-def _first_line(text: str) -> str:
-    return text.splitlines()[0]
 
 
 def targets(cases: dict[str, Any]) -> str:

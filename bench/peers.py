@@ -25,10 +25,8 @@ _DISTRIBUTION = "github.com/distribution/distribution/v3/cmd/registry"
 _OLAREG = "github.com/olareg/olareg/cmd/olareg"
 _BARE_CASES = (
     "v2",
-    "manifest-get-tag",
-    "manifest-get-digest",
-    "manifest-head-tag",
-    "manifest-head-digest",
+    *(f"manifest-{method}-{by}" for method in ("get", "head") for by in ("tag", "digest")),
+    *(f"manifest-get-tag-{clients}c" for clients in (1, 8, 256)),
 )
 
 # version 0.1 is that of the file's format; both versions of distribution read it
@@ -102,14 +100,15 @@ def _distribution(name: str, program: str) -> Server:
         config.write_text(_DISTRIBUTION_CONFIG.replace("FOLDER", str(folder)).replace("PORT", str(port)))
         return Command([program, "serve", str(config)], {"OTEL_TRACES_EXPORTER": "none"})
 
-    return Server(name, command, _said([program, "--version"]), fill=link_tree)
+    version = _said([program, "--version"]).rpartition(" ")[2]  # behind its path and its module
+    return Server(name, command, version, fill=link_tree)
 
 
 def _apt_install(package: str) -> None:
     script = f'. scripts/environment.sh; need "The benchmark measures Debian\'s registry, too." {package}'
     done = subprocess.run(["bash", "-c", script], cwd=PROJECT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Unavailable(f"{done.stdout}{done.stderr}".strip())
+        raise Unavailable(f"apt-get install {package} failed", f"{done.stdout}{done.stderr}".strip())
 
 
 def _go_install(module: str, version: str) -> Path:
@@ -117,16 +116,16 @@ def _go_install(module: str, version: str) -> Path:
     name = module.rpartition("/")[2]
     folder = tools_folder() / f"{name}-{version}"
     program, refusal = folder / name, folder / "refused"
-    if refusal.exists():
-        raise Unavailable(f"{refusal.read_text()} (remove {refusal} to try again)")
-    if not program.exists():
+    if not program.exists() and not refusal.exists():
         folder.mkdir(exist_ok=True)
         command = [find_go(), "install", f"{module}@{version}"]
         environment = {**os.environ, "GOBIN": str(folder)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            refusal.write_text(done.stderr.strip())
-            raise Unavailable(done.stderr.strip())
+            refusal.write_text(done.stderr)
+    if refusal.exists():
+        details = f"{refusal.read_text()}(remove {refusal} to try again)"
+        raise Unavailable(f"go install {module}@{version} failed", details)
     return program
 
 

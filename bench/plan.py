@@ -87,6 +87,7 @@ class Choice:
                 found.append(self.known[name]())
             except Unavailable as reason:
                 self.unavailable[name] = str(reason)
+                print(f"not measured: {name}: {reason}: {reason.details}")
         return found
 
 

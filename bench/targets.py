@@ -60,7 +60,9 @@ def _ratios(cases: Cases) -> Iterator[Verdict]:
     for names, peer, wanted in _RATIOS:
         for case in names:
             if found := _figure(cases, case, peer, lambda result: result.get("ratio", 0)):
-                yield Verdict(case, f"{wanted:g} x {peer}", f"{found:.2f} x", found / wanted)
+                costs = _figure(cases, case, peer, lambda result: result["cpu_ratio"] or 0) or 0
+                told = f"{found:.2f} x, with {costs:.2f} x the processor time"
+                yield Verdict(case, f"{wanted:g} x {peer}", told, found / wanted)
 
 
 def _latencies(cases: Cases) -> Iterator[Verdict]:
