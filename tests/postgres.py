@@ -11,12 +11,13 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import psycopg
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 # Nothing here outlives the tests, so nothing has to reach the disk. Tests leave pools open: hence many connections.
 _SETTINGS = {
@@ -28,6 +29,8 @@ _SETTINGS = {
     "shared_buffers": "64MB",
     "logging_collector": "off",
 }
+DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+"""For those who measure it as it would run elsewhere."""
 _START_SECONDS_MAX = 60
 
 
@@ -37,6 +40,11 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._numbers = itertools.count(1)
+
+    @property
+    def pid(self) -> int:
+        """The server's first process, above all others."""
+        return int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
 
     def url(self, database: str) -> str:
         """The URL of a database of this server."""
@@ -59,15 +67,15 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
-    """Starts a server with an empty cluster; afterwards stops it and wipes everything."""
+def running_cluster(changes: Mapping[str, str] = MappingProxyType({})) -> Iterator[Cluster]:
+    """Starts a server with an empty cluster, and with changed settings; afterwards stops it and wipes everything."""
     # Not below pytest's folder: a socket's path has 107 bytes at most, and root's folders are closed to postgres.
     folder = Path(tempfile.mkdtemp(prefix="registry-postgres-", dir="/tmp"))
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
         _initialise(folder / "data")
-        with _running(folder):
+        with _running(folder, {**_SETTINGS, **changes}):
             yield Cluster(folder)
     finally:
         shutil.rmtree(folder)
@@ -90,9 +98,9 @@ def _initialise(data: Path) -> None:
 
 
 @contextmanager
-def _running(folder: Path) -> Iterator[None]:
-    settings = [f"-c{key}={value}" for key, value in _SETTINGS.items()]
-    command = [_binary("postgres"), "-D", str(folder / "data"), "-k", str(folder), *settings]
+def _running(folder: Path, settings: Mapping[str, str]) -> Iterator[None]:
+    options = [f"-c{key}={value}" for key, value in settings.items()]
+    command = [_binary("postgres"), "-D", str(folder / "data"), "-k", str(folder), *options]
     with (folder / "log").open("w+") as log:
         server = subprocess.Popen(_as_postgres(command), stdout=log, stderr=log, cwd="/")
         try:
