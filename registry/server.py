@@ -20,8 +20,8 @@ from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 from uvicorn.supervisors import Multiprocess
 
 from registry import logs
-from registry.config import Config
 from registry.greeting import greeting
+from registry.keys import Config
 from registry.protocol import Protocol
 from registry.sockets import BACKLOG, CannotListen, listening
 from registry.tls import Certificate

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from registry.app import App
-    from registry.config import Config
+    from registry.keys import Config
 
 
 @asynccontextmanager

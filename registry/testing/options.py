@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import bcrypt
 
-from registry.config import Config
+from registry.keys import Config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from uvicorn.server import ServerState
 
-    from registry.config import Config
+    from registry.keys import Config
     from registry.operations.registry import Registry
     from registry.testing.layers import Layer
 

@@ -8,6 +8,7 @@ import gc
 import os
 import re
 import socket
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 from registry import testing
 from registry.oci.digest import Digest
 from registry.sockets import CannotListen
+from registry.testing import serving
 from tests.testing.clients import ask, client, is_refused, push_by_hand
 
 if TYPE_CHECKING:
@@ -29,18 +31,27 @@ CONTENT = b"a layer"
 DIGEST = Digest.of(CONTENT)
 
 
-def leftovers() -> tuple[set[str], int, set[str]]:
-    """Threads, open files and temporary folders of this process."""
-    gc.collect()
-    threads = {thread.name for thread in threading.enumerate()}
-    folders = {str(path) for place in ("/dev/shm", "/tmp") for path in Path(place).glob("registry-*")}  # noqa: S108
-    return threads, len(os.listdir("/proc/self/fd")), folders
+Left = tuple[set[str], int, set[str]]
 
 
-def settled(before: tuple[set[str], int, set[str]]) -> tuple[set[str], int, set[str]]:
+@pytest.fixture
+def leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Left]:
+    """Give a function that tells the threads, open files and temporary files of this process."""
+    monkeypatch.setattr(serving, "_MEMORY", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def look() -> Left:
+        gc.collect()
+        threads = {thread.name for thread in threading.enumerate()}
+        return threads, len(os.listdir("/proc/self/fd")), {str(path) for path in tmp_path.rglob("*")}
+
+    return look
+
+
+def settled(look: Callable[[], Left], before: Left) -> Left:
     """What is left once threads that were told to end have ended."""
     end = time.monotonic() + 5
-    while (now := leftovers()) != before and time.monotonic() < end:
+    while (now := look()) != before and time.monotonic() < end:
         time.sleep(0.01)
     return now
 
@@ -72,9 +83,9 @@ def test_two_at_once_share_nothing() -> None:
 
 def test_each_with_gives_a_fresh_one() -> None:
     """The same `serve` used twice begins empty twice."""
-    serving = testing.serve()
+    once = testing.serve()
     for _ in range(2):
-        with serving as oci:
+        with once as oci:
             assert oci.repositories() == []
             oci.push_image("app:1")
 
@@ -84,7 +95,7 @@ def test_each_with_gives_a_fresh_one() -> None:
     [{}, {"store": "filesystem"}, {"auth": {"alice": "secret"}}, {"tls": True}, {"latency": 0.01}],
     ids=str,
 )
-def test_nothing_is_left(options: dict[str, object]) -> None:
+def test_nothing_is_left(leftovers: Callable[[], Left], options: dict[str, object]) -> None:
     """After the end there is no thread, no open file, no folder and nobody at the port, whatever was going on."""
     with testing.serve(
         tls=True
@@ -101,7 +112,7 @@ def test_nothing_is_left(options: dict[str, object]) -> None:
         hanging.sendall(b"GET /v2/ HTTP/1.1\r\nHost: registry\r\n\r\n" if not oci.ca_file else b"")
     idle.close()
     hanging.close()
-    assert settled(before) == before
+    assert settled(leftovers, before) == before
     assert is_refused(host)
 
 
@@ -120,7 +131,7 @@ def test_clients_are_cut_off_at_the_end() -> None:
     assert time.monotonic() - begun < 1
 
 
-def test_a_start_that_fails_leaves_nothing() -> None:
+def test_a_start_that_fails_leaves_nothing(leftovers: Callable[[], Left]) -> None:
     """A port in use is told as the error it is, and nothing stays."""
     with testing.serve() as oci:
         before = leftovers()
@@ -129,7 +140,7 @@ def test_a_start_that_fails_leaves_nothing() -> None:
             testing.serve(port=int(oci.host.partition(":")[2])),
         ):
             pass
-        assert settled(before) == before
+        assert settled(leftovers, before) == before
 
 
 def test_an_unknown_setting_is_refused() -> None:
