@@ -45,7 +45,7 @@ def brings_body(scope: Scope) -> bool:
     return scope["method"] in {"POST", "PUT", "PATCH"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """Takes the request's body and answers, without asking the registry."""
 
@@ -61,7 +61,7 @@ class Answer:
         await refuse(send, self.status, _CODES.get(self.status, "UNKNOWN"), message, self.headers)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SlowFirstByte:
     """Answers so many seconds later."""
 
@@ -78,7 +78,7 @@ class SlowFirstByte:
         await app(scope, receive, send_later)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SlowBytes:
     """Lets so many bytes of the body pass in a second."""
 
@@ -107,7 +107,7 @@ class SlowBytes:
             await app(scope, receive, send_slowly)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cut:
     """Hangs up, or breaks the connection off (`reset`), when so many bytes of the body have passed."""
 
@@ -126,7 +126,7 @@ class Cut:
             await app(scope, receive, passage.sending(send))
 
 
-@dataclass(slots=True)
+@dataclass
 class _Passage:
     """Where bytes pass until there were enough of them."""
 
@@ -169,7 +169,7 @@ class _Passage:
         return {**message, "body": fitting, "more_body": True} if self.closed else message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Changed:
     """Changes the body on its way; `length_max`: and says that it has no more bytes than that."""
 
@@ -208,7 +208,7 @@ class Changed:
         ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DigestHeader:
     """Answers with another Docker-Content-Digest, or with none."""
 
@@ -223,7 +223,7 @@ class DigestHeader:
         return kept if self.digest is None else [*kept, (_DIGEST_HEADER, self.digest.encode("latin-1"))]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoseAnswer:
     """Does what was asked, and breaks the connection off instead of saying so."""
 
@@ -242,7 +242,7 @@ class LoseAnswer:
         await app(scope, receive, lose)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DiskFull:
     """The disk takes so many more bytes of blobs; the registry itself finds that out, and says so."""
 
@@ -257,7 +257,7 @@ class DiskFull:
             room.reset(token)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExpiredToken:
     """The token that came with the request is over, and so the request is refused."""
 

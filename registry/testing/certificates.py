@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trustme import CA, LeafCert
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CertificateFiles:
     """PEM files; `authority` is what clients have to trust."""
 

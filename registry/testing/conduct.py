@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Latency:
     """Every request waits before anything happens, as on a long line."""
 
@@ -24,7 +24,7 @@ class Latency:
         await app(scope, receive, send)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReadOnly:
     """Only reading is done; the rest is told as a registry tells it where deletion is switched off."""
 

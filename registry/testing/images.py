@@ -26,7 +26,7 @@ _GZIP_HEADER: Final = b"\x1f\x8b\x08" + bytes(6) + b"\xff"  # no name, no time, 
 _STORED_BYTES_MAX: Final = 0xFFFF
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Types:
     manifest: str
     index: str

@@ -19,7 +19,7 @@ _BCRYPT_COST = 4  # the least there is: these passwords are in the test's own so
 _KEEP_ALIVE_SECONDS = 3600  # a debugger may stop a test for long
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """The options of `registry.testing.serve`, which explains them."""
 
@@ -35,7 +35,7 @@ class Options:
     settings: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Places:
     """Where a start of the registry finds its files: `data` for rows and blobs, the others where they are wanted."""
 

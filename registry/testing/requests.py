@@ -17,7 +17,7 @@ BODY_BYTES_MAX = 64 * 1024
 """How much of a request's body is kept."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Request:
     """One request.
 

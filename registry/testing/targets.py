@@ -16,7 +16,7 @@ _PATH = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
     """A request's method, its path, and what the path speaks of.
 
@@ -49,7 +49,7 @@ def _digest_in(query: str) -> str | None:
     return next((given[name][0] for name in ("digest", "mount") if name in given), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wanted:
     """A description of requests; None matches everything. `path` and `repository` may have `*`, `?` and `[...]`."""
 

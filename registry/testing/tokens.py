@@ -28,7 +28,7 @@ _SECONDS: Final = 300
 _EVERYTHING: Final = "pull,push,delete"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Grant:
     """What a token is good for: `access` as (repository, action)."""
 
