@@ -54,13 +54,17 @@ class RegistryThread:
             raise
 
     def do(self, deed: Coroutine[Any, Any, T]) -> T:
-        """What the coroutine returns, run beside the requests."""
+        """What the coroutine returns, run beside the requests; RuntimeError where the registry has stopped."""
+        if not self._thread.is_alive():
+            deed.close()
+            raise RuntimeError("this registry has stopped")
         return asyncio.run_coroutine_threadsafe(deed, self._loop).result()
 
     def stop(self) -> None:
         """Cut every connection, and return when nothing is left."""
-        self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join()
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
 
     def _run(self) -> None:
         try:

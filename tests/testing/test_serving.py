@@ -116,8 +116,8 @@ def test_nothing_is_left(leftovers: Callable[[], Left], options: dict[str, objec
     assert is_refused(host)
 
 
-def test_clients_are_cut_off_at_the_end() -> None:
-    """A client that still waits for an answer learns at once that there will be none."""
+def test_clients_are_cut_off_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    """A client that still waits for an answer learns at once that there will be none, which is no error of anybody's."""
     with testing.serve() as oci:
         oci.faults.on("GET").slow_first_byte(60)
         address, _, port = oci.host.partition(":")
@@ -129,6 +129,7 @@ def test_clients_are_cut_off_at_the_end() -> None:
     with waiting, contextlib.suppress(ConnectionResetError):
         assert waiting.recv(1) == b""
     assert time.monotonic() - begun < 1
+    assert caplog.records == []
 
 
 def test_a_start_that_fails_leaves_nothing(leftovers: Callable[[], Left]) -> None:
@@ -147,6 +148,34 @@ def test_an_unknown_setting_is_refused() -> None:
     """A setting that does not exist is no setting."""
     with pytest.raises(ValidationError), testing.serve(settings={"http.colour": "red"}):
         pass
+
+
+def test_after_the_end() -> None:
+    """A registry that has stopped says so when it is asked for more."""
+    with testing.serve() as oci:
+        pass
+    with pytest.raises(RuntimeError, match="this registry has stopped"):
+        oci.push_image("app:1")
+
+
+def test_a_restart_that_fails() -> None:
+    """Where the port was taken in between, the restart says so, and the end is an end all the same."""
+    with testing.serve() as oci:
+        address, _, port = oci.host.partition(":")
+        oci.stop()
+        with socket.create_server((address, int(port))), pytest.raises(CannotListen):
+            oci.restart()
+
+
+def test_soon_there() -> None:
+    """A start takes less than 30 ms, once everything is imported, where the machine has nothing else to do."""
+
+    def seconds() -> float:
+        begun = time.perf_counter()
+        with testing.serve():
+            return time.perf_counter() - begun
+
+    assert min(seconds() for _ in range(20)) < 0.03
 
 
 def test_settings_reach_the_registry() -> None:
