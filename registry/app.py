@@ -35,25 +35,36 @@ if TYPE_CHECKING:
 class App:
     """The ASGI application: requests go straight to the door, all else (start and stop) to the framework."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, store: BlobStore | None = None) -> None:
         self._config = config
-        self.registry = build_registry(config)
+        self.registry = build_registry(config, store)
         self._authenticator = build_authenticator(config)
         self._door = Door(
             self.registry,
             self._authenticator,
             DoorSettings(config.http.body_idle_seconds_max, logs.access_log(), config.http.trusted_proxies),
         )
-        self._router = Router(lifespan=self._lifespan)
+        self._router = Router(lifespan=lambda _router: self.running())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
         await (self._door if scope["type"] == "http" else self._router)(scope, receive, send)
 
     @asynccontextmanager
-    async def _lifespan(self, _router: object) -> AsyncIterator[None]:
-        await self.registry.store.open()
-        await asyncio.to_thread(_migrate, self._config, self.registry.database)
+    async def running(self) -> AsyncIterator[None]:
+        """Folders and tables are made, old uploads purged; at the end, threads and connections let go."""
+        try:
+            await self.registry.store.open()
+            await asyncio.to_thread(_migrate, self._config, self.registry.database)
+            async with self._purging():
+                yield
+        finally:
+            self._authenticator.close()
+            self.registry.store.close()
+            self.registry.database.close()
+
+    @asynccontextmanager
+    async def _purging(self) -> AsyncIterator[None]:
         purging = asyncio.create_task(
             purge_forever(self.registry, self._config.uploads.purge_interval_seconds)
         )
@@ -63,14 +74,14 @@ class App:
             purging.cancel()
             with suppress(asyncio.CancelledError):
                 await purging
-            self._authenticator.close()
-            self.registry.store.close()
-            self.registry.database.close()
 
 
-def build(config: Config) -> App:
-    """The ASGI application; its start-up makes folders and tables, which need not exist before."""
-    return App(config)
+def build(config: Config, store: BlobStore | None = None) -> App:
+    """The ASGI application; its start-up makes folders and tables, which need not exist before.
+
+    `store`: where the bytes go, if not where the configuration says.
+    """
+    return App(config, store)
 
 
 def prepare(config: Config) -> str:
@@ -96,11 +107,11 @@ def check(config: Config, deep: bool, progress: Progress) -> CheckReport:  # noq
         registry.database.close()
 
 
-def build_registry(config: Config) -> Registry:
+def build_registry(config: Config, store: BlobStore | None = None) -> Registry:
     """What the deeds work on."""
     return Registry(
         database=_open_database(config),
-        store=build_store(config),
+        store=store or build_store(config),
         access=AccessRules(
             open_to_all=config.auth.htpasswd.file is None, readers=frozenset(config.auth.htpasswd.readers)
         ),

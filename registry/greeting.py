@@ -3,7 +3,7 @@
 import socket
 
 from registry import __version__
-from registry.config import Config, mask_url
+from registry.keys import Config, mask_url
 from registry.sockets import url, with_port
 
 IN_MEMORY = "in memory, gone when it stops"

@@ -160,7 +160,7 @@ class Protocol(HttpToolsProtocol):
     _head_bytes = 0
     _waiting_since: float | None = None
     _timer: asyncio.TimerHandle | None = None
-    _extensions: Mapping[str, dict[str, object]] = {}
+    _extensions: Mapping[str, object] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""

@@ -20,8 +20,8 @@ from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 from uvicorn.supervisors import Multiprocess
 
 from registry import logs
-from registry.config import Config
 from registry.greeting import greeting
+from registry.keys import Config
 from registry.protocol import Protocol
 from registry.sockets import BACKLOG, CannotListen, listening
 from registry.tls import Certificate
@@ -45,7 +45,7 @@ def serve(config: Config, application: str = APPLICATION) -> int:
     """
     logs.configure(config.log.level, config.log.format)
     try:
-        certificate = _certificate(config)
+        certificate = certificate_of(config)
         with listening(config.http) as sockets:
             announce = partial(_announce, config, sockets)
             run = _serve_here if config.http.workers == 1 else _serve_with_workers
@@ -67,7 +67,8 @@ def _built(application: str, config: Config) -> Application:
     return app
 
 
-def _certificate(config: Config) -> Certificate | None:
+def certificate_of(config: Config) -> Certificate | None:
+    """What TLS is served with, None without TLS; CannotListen where its files cannot be used."""
     tls = config.http.tls
     if tls.certificate_file is None or tls.key_file is None:
         return None
@@ -116,15 +117,21 @@ class _UvicornConfig(uvicorn.Config):
         self.lifespan_class = _Lifespan
 
 
-def _uvicorn(
-    config: Config, app: Application | str, certificate: Certificate | None, *, factory: bool
+def uvicorn_config(
+    config: Config,
+    app: Application | str,
+    certificate: Certificate | None,
+    *,
+    factory: bool = False,
+    protocol: type[Protocol] = Protocol,
 ) -> uvicorn.Config:
+    """How uvicorn serves the application; `factory`: it is the name of a function that makes it."""
     http = config.http
     return _UvicornConfig(
         app,
         factory=factory,
         interface="asgi3",
-        http=Protocol,
+        http=protocol,
         loop="uvloop",
         ws="none",
         lifespan="on",
@@ -167,7 +174,7 @@ def _serve_here(
     sockets: list[socket.socket],
     announce: Callable[[], None],
 ) -> int:
-    server = _Server(_uvicorn(config, _built(application, config), certificate, factory=False), announce)
+    server = _Server(uvicorn_config(config, _built(application, config), certificate), announce)
     # uvicorn puts these handlers back when it has stopped and raises the signal again: then it must not kill us
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
@@ -230,7 +237,7 @@ def _serve_with_workers(
     )
     try:
         supervisor = _Supervisor(
-            _uvicorn(config, "registry.server:worker_app", certificate, factory=True), sockets, announce
+            uvicorn_config(config, "registry.server:worker_app", certificate, factory=True), sockets, announce
         )
         supervisor.run()
     finally:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 
-from registry.db.schema import SCHEMA_REVISION
+from registry.db.schema import SCHEMA_REVISION, metadata
 from registry.db.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from registry.db.database import Database
 
 _ADVISORY_LOCK = 0x7265_6769_7374_7279  # "registry"
+_VERSION_TABLE = (
+    "CREATE TABLE alembic_version"
+    " (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
 
 
 class SchemaOutdated(Exception):
@@ -33,6 +37,18 @@ def migrate(database: Database) -> bool:
             if not isinstance(database, SqliteDatabase):
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
             return _upgrade(connection)
+
+
+def create(database: Database) -> None:
+    """Make the newest tables in an empty SQLite database: what the migrations make, in a fraction of their time."""
+    with database.engine.connect() as connection:
+        connection.info["begin"] = "BEGIN IMMEDIATE"
+        with connection.begin():
+            if inspect(connection).get_table_names():
+                return
+            metadata.create_all(connection)
+            connection.execute(text(_VERSION_TABLE))
+            connection.execute(text("INSERT INTO alembic_version VALUES (:it)"), {"it": SCHEMA_REVISION})
 
 
 def require_current(database: Database) -> None:

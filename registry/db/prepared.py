@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Executable
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 if TYPE_CHECKING:
     import sqlite3
@@ -78,6 +78,8 @@ class Prepared:
 
     @cached_property
     def _for_postgres(self) -> Executable:
+        from sqlalchemy.dialects import postgresql  # a tenth of the start-up time, and often not needed
+
         built: Executable = self._built(postgresql.insert)
         return built
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.api.access import users_file
-from tests.server import Server, running_server
+from registry import testing
+from registry.testing import OciRegistry
+from tests.api.access import PASSWORDS
 from tests.support.content import NOWHERE, OCI_IMAGE
-from tests.support.wire import Wire, assert_no_fault
+from tests.support.wire import Wire
 
 pytestmark = pytest.mark.clients
 
@@ -27,20 +28,18 @@ Client = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(oci_registry_module: OciRegistry) -> Iterator[OciRegistry]:
     """Give a server that is open to everybody."""
-    with running_server(tmp_path_factory.mktemp("server"), {}) as server:
-        yield server
-    assert_no_fault(server.log)
+    yield oci_registry_module
+    assert 500 not in oci_registry_module.requests.statuses
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def guarded() -> Iterator[OciRegistry]:
     """Give a server with users."""
-    folder = tmp_path_factory.mktemp("guarded")
-    with running_server(folder, {"REGISTRY_AUTH__HTPASSWD__FILE": str(users_file(folder))}) as server:
-        yield server
-    assert_no_fault(server.log)
+    with testing.serve(auth=PASSWORDS) as oci:
+        yield oci
+        assert 500 not in oci.requests.statuses
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +82,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("size", [1000, GIB], ids=["small", "large"])
-def test_refused_body(server: Server, client: Client, case: str, framing: str, size: int) -> None:
+def test_refused_body(server: OciRegistry, client: Client, case: str, framing: str, size: int) -> None:
     """The refusal of a body, of a gibibyte as of a few bytes, arrives as an answer and never as a broken connection."""
     method, path, status, code = REFUSED[case]
     if case == "large-manifest":
@@ -96,7 +95,7 @@ def test_refused_body(server: Server, client: Client, case: str, framing: str, s
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_stranger_with_a_large_body(guarded: Server, client: Client, framing: str) -> None:
+def test_stranger_with_a_large_body(guarded: OciRegistry, client: Client, framing: str) -> None:
     """Without credentials a large upload is told 401."""
     report = client(
         "POST", f"http://{guarded.host}/v2/app/blobs/uploads/?digest={NOWHERE}", str(GIB), framing
@@ -106,7 +105,7 @@ def test_stranger_with_a_large_body(guarded: Server, client: Client, framing: st
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_body_that_waits(server: Server, client: Client, case: str) -> None:
+def test_body_that_waits(server: OciRegistry, client: Client, case: str) -> None:
     """With `Expect: 100-continue` nothing of an unwanted body is sent at all."""
     method, path, status, _ = REFUSED[case]
     arguments = (str(GIB), "length", "Expect=100-continue", f"Content-Type={OCI_IMAGE}")
@@ -114,7 +113,7 @@ def test_body_that_waits(server: Server, client: Client, case: str) -> None:
     assert (report["status"], report["error"], report["sent"]) == (status, "", 0)
 
 
-def test_wanted_body_that_waits(server: Server, client: Client) -> None:
+def test_wanted_body_that_waits(server: OciRegistry, client: Client) -> None:
     """With `Expect: 100-continue` a wanted body is asked for and taken."""
     with Wire(server.host) as wire:
         location = wire.ask("POST /v2/app/blobs/uploads/", b"").headers["location"]
@@ -122,7 +121,7 @@ def test_wanted_body_that_waits(server: Server, client: Client) -> None:
     assert (report["status"], report["error"], report["sent"]) == (202, "", 5_000_000)
 
 
-def test_connection_is_kept_after_an_error(server: Server, client: Client) -> None:
+def test_connection_is_kept_after_an_error(server: OciRegistry, client: Client) -> None:
     """An error behind a body that was read keeps the connection for the next request (6.9)."""
     url = f"http://{server.host}/v2/app/blobs/uploads/?digest={NOWHERE}"
     report = client("POST", url, "1000", "length")

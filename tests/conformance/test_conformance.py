@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import bcrypt
 import pytest
 
+from registry import testing
 from tests.conformance.suite import Results, build, run
 from tests.server import running_server
 
@@ -70,3 +71,13 @@ def test_released_version(
         program, tmp_path, {"REGISTRY_DATABASE__URL": database_url}, {"OCI_VERSION": version}
     )
     assert results == expected, str(results)
+
+
+@pytest.mark.parametrize("store", ["memory", "filesystem"])
+def test_fixture(program: str, store: Literal["memory", "filesystem"], tmp_path: Path) -> None:
+    """The registry that tests of other programs are given does all that the real one does."""
+    with testing.serve(store=store) as oci:
+        results = run(program, oci.host, tmp_path, {"OCI_VERSION": "dev"})
+        assert results == DEV, str(results)
+        assert oci.problems() == []
+        assert 500 not in oci.requests.statuses

@@ -17,7 +17,14 @@ from sqlalchemy import Connection, text
 
 import registry
 from registry.db.database import open_database
-from registry.db.migrate import SchemaOutdated, alembic_config, current_revision, migrate, require_current
+from registry.db.migrate import (
+    SchemaOutdated,
+    alembic_config,
+    create,
+    current_revision,
+    migrate,
+    require_current,
+)
 from registry.db.schema import SCHEMA_REVISION, metadata
 
 if TYPE_CHECKING:
@@ -81,8 +88,8 @@ def test_tables_are_the_same(database_url: str, tmp_path: Path, request: pytest.
     if database_url.startswith("sqlite"):
         other_url = f"sqlite:///{tmp_path / 'other.db'}"
     else:
-        create: Callable[[], str] = request.getfixturevalue("postgres_url")
-        other_url = create()
+        new: Callable[[], str] = request.getfixturevalue("postgres_url")
+        other_url = new()
     with closing(open_database(database_url)) as one, closing(open_database(other_url)) as two:
         migrate(one)
         with two.engine.begin() as connection:
@@ -192,3 +199,26 @@ POSTGRES_SHAPE: Final = [
     " WHERE connamespace = 'public'::regnamespace",
     "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
 ]
+
+
+def test_created_at_once(tmp_path: Path) -> None:
+    """What `create` makes has the shape of what the migrations make, and they find nothing to do."""
+    with (
+        closing(open_database(f"sqlite:///{tmp_path / 'one.db'}")) as one,
+        closing(open_database(f"sqlite:///{tmp_path / 'two.db'}")) as two,
+    ):
+        migrate(one)
+        create(two)
+        with one.engine.connect() as migrated, two.engine.connect() as created:
+            assert shape(migrated) == shape(created)
+        assert current_revision(two) == SCHEMA_REVISION
+        assert migrate(two) is False
+
+
+def test_created_only_where_nothing_is(tmp_path: Path) -> None:
+    """A database that has tables is left as it is."""
+    with closing(open_database(f"sqlite:///{tmp_path / 'registry.db'}")) as database:
+        with database.engine.begin() as connection:
+            connection.execute(text("CREATE TABLE something (else_ INTEGER)"))
+        create(database)
+        assert current_revision(database) is None

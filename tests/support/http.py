@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import httpx
 
-from registry.app import App, build
+from registry.app import App
 from registry.config import load
+from registry.testing.application import application
 from tests.support.content import Blob, Manifest
 
 IN_MEMORY: Mapping[str, object] = {"storage.kind": "memory"}
@@ -141,19 +142,12 @@ class Repository:
 @asynccontextmanager
 async def running(settings: Mapping[str, object], **options: Any) -> AsyncIterator[Registry]:
     """A registry with these settings (by dotted key), started as a server starts it; `options` are the client's."""
-    async with lifespan(build(load(None, settings))) as app:
+    async with application(load(None, settings)) as app:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(
             transport=transport, base_url="http://registry.test", **options
         ) as client:
             yield Registry(app, client)
-
-
-@asynccontextmanager
-async def lifespan(app: App) -> AsyncIterator[App]:
-    """Start the application, and stop it at the end."""
-    async with app._lifespan(None):
-        yield app
 
 
 def refusal(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:

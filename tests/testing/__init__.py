@@ -1,0 +1,1 @@
+"""The registry that is given to other programs' tests."""

@@ -1,0 +1,241 @@
+"""The pytest plugin, as a stranger's test suite meets it: installed, and therefore there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+HEAVY = [
+    "sqlalchemy",
+    "uvicorn",
+    "starlette",
+    "pydantic",
+    "structlog",
+    "bcrypt",
+    "uvloop",
+    "trustme",
+    "alembic",
+]
+
+
+def passes(pytester: pytest.Pytester, count: int, *options: str) -> None:
+    """All tests pass, with every warning an error."""
+    result = pytester.runpytest_subprocess(
+        "-W", "error", "--strict-markers", "-p", "no:cacheprovider", *options
+    )
+    result.assert_outcomes(passed=count)
+
+
+def test_nothing_heavy_is_imported() -> None:
+    """Who has the registry installed and does not use it in tests pays nothing for that."""
+    code = f"import sys, registry.testing.plugin; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_function_scope(pytester: pytest.Pytester) -> None:
+    """Each test has a registry that is empty at its start."""
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_it(oci_registry, number):
+            assert oci_registry.repositories() == []
+            assert len(oci_registry.requests) == 0
+            oci_registry.push_image(f"app:{number}")
+    """)
+    passes(pytester, 3)
+
+
+def test_module_and_session_scope(pytester: pytest.Pytester) -> None:
+    """The tests of a module share one, those of a session another."""
+    test = """
+        def test_one(oci_registry_module, oci_registry_session):
+            assert oci_registry_module.tags("app") == []
+            oci_registry_module.push_image("app:1")
+            oci_registry_session.push_image("app:{name}")
+
+        def test_two(oci_registry_module, oci_registry_session):
+            assert oci_registry_module.tags("app") == ["1"]
+            assert oci_registry_session.tags("app") == {seen}
+            assert oci_registry_session.url != oci_registry_module.url
+    """
+    pytester.makepyfile(
+        test_a=test.format(name="a", seen=["a"]), test_b=test.format(name="b", seen=["a", "b"])
+    )
+    passes(pytester, 4)
+
+
+def test_options(pytester: pytest.Pytester) -> None:
+    """Options come from the fixture for all, from the marker of a module, and from that of a test, which wins."""
+    pytester.makeconftest("""
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def oci_registry_options():
+            return {"auth": {"conftest": "secret"}, "latency": 0.001}
+    """)
+    pytester.makepyfile(
+        test_plain="""
+            def test_it(oci_registry, oci_registry_session, oci_registry_factory):
+                for oci in (oci_registry, oci_registry_session, oci_registry_factory()):
+                    assert oci.users == {"conftest": "secret"}
+                assert oci_registry_factory(auth={"a": "b"}).users == {"a": "b"}
+        """,
+        test_marked="""
+            import pytest
+
+            pytestmark = pytest.mark.oci_registry(auth={"module": "secret"}, tls=True)
+
+            def test_module(oci_registry, oci_registry_module):
+                for oci in (oci_registry, oci_registry_module):
+                    assert oci.users == {"module": "secret"}
+                    assert oci.url.startswith("https:")
+
+            @pytest.mark.oci_registry(auth={"test": "secret"})
+            def test_own(oci_registry):
+                assert oci_registry.users == {"test": "secret"}
+                assert oci_registry.url.startswith("https:")
+        """,
+    )
+    passes(pytester, 3)
+
+
+def test_factory(pytester: pytest.Pytester) -> None:
+    """The factory starts as many as are wanted, and stops them all."""
+    pytester.makepyfile("""
+        import urllib.request, urllib.error
+        import pytest
+
+        URLS = []
+
+        def test_two(oci_registry_factory):
+            one, other = oci_registry_factory(), oci_registry_factory(read_only=True)
+            one.push_image("app:1")
+            assert other.tags("app") == []
+            for oci in (one, other):
+                urllib.request.urlopen(oci.url + "/v2/").close()
+                URLS.append(oci.url)
+
+        def test_gone():
+            for url in URLS:
+                with pytest.raises(urllib.error.URLError):
+                    urllib.request.urlopen(url + "/v2/")
+    """)
+    passes(pytester, 2)
+
+
+def test_unknown_option(pytester: pytest.Pytester) -> None:
+    """A misspelt option is an error that names it."""
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.oci_registry(colour="red")
+        def test_it(oci_registry):
+            pass
+    """)
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*unexpected keyword argument 'colour'*"])
+
+
+def test_report_of_a_failure(pytester: pytest.Pytester) -> None:
+    """A test that fails shows what was asked of its registries, also where fixtures of its own stand between."""
+    pytester.makepyfile("""
+        import urllib.request
+        import pytest
+
+        @pytest.fixture
+        def url(oci_registry):
+            return oci_registry.url
+
+        def test_direct(oci_registry):
+            urllib.request.urlopen(oci_registry.url + "/v2/").close()
+            assert len(oci_registry.requests.to("PATCH")) == 1
+
+        def test_indirect(url, oci_registry_factory):
+            oci_registry_factory().faults.on("PUT").answer(503)
+            urllib.request.urlopen(url + "/readyz").close()
+            raise RuntimeError
+
+        def test_good(oci_registry):
+            urllib.request.urlopen(oci_registry.url + "/healthz").close()
+    """)
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*- requests to oci_registry -*",
+            "http://127.0.0.1:*",
+            "1  GET    /v2/  200  0 bytes in, 2 out",
+            "*- requests to oci_registry -*",
+            "1  GET    /readyz  200*",
+            "*- requests to oci_registry_factory -*",
+            "no requests",
+            "PUT -> answer(503) (struck 0 of 0)",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*healthz*")
+
+
+def test_several_processes(pytester: pytest.Pytester) -> None:
+    """pytest-xdist's processes do not disturb each other."""
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.parametrize("number", range(20))
+        def test_it(oci_registry, oci_registry_module, number):
+            assert oci_registry.repositories() == []
+            oci_registry.push_image("app:1")
+            oci_registry_module.push_image(f"app:{number}")
+            assert str(number) in oci_registry_module.tags("app")
+    """)
+    passes(pytester, 20, "-n", "2")
+
+
+def test_asynchronous_tests(pytester: pytest.Pytester) -> None:
+    """Tests in an event loop, asyncio's or uvloop's, use the same fixture."""
+    pytester.makepyfile("""
+        import anyio, httpx, pytest
+
+        @pytest.fixture(params=[False, True])
+        def anyio_backend(request):
+            return "asyncio", {"use_uvloop": request.param}
+
+        @pytest.mark.anyio
+        async def test_it(oci_registry):
+            image = oci_registry.push_image("app:1")
+            async with httpx.AsyncClient(base_url=oci_registry.url, trust_env=False) as http:
+                assert (await http.get("/v2/app/manifests/1")).content == image.content
+            await anyio.sleep(0)
+    """)
+    passes(pytester, 2)
+
+
+def test_output_is_left_alone(pytester: pytest.Pytester) -> None:
+    """The registry writes nothing to a test's output, and leaves structlog as it was."""
+    pytester.makepyfile("""
+        import urllib.request, structlog
+
+        def test_it(oci_registry, capfd, caplog):
+            caplog.set_level("INFO")
+            urllib.request.urlopen(oci_registry.url + "/v2/").close()
+            assert capfd.readouterr() == ("", "")
+            assert [record.name for record in caplog.records] == []
+
+        def test_afterwards():
+            assert not structlog.is_configured()
+
+        def test_configured_by_somebody_else():
+            from registry import testing
+            structlog.configure(processors=["mine"])
+            with testing.serve():
+                assert structlog.get_config()["processors"] == ["mine"]
+            assert structlog.get_config()["processors"] == ["mine"]
+            structlog.reset_defaults()
+    """)
+    passes(pytester, 3)
