@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
 PROBLEMS, MISUSE = 1, 2
 
+MASKED = (
+    "# The password in database.url is not shown, but ***: before this is used as a file, put it back,"
+    " or give the URL as REGISTRY_DATABASE__URL."
+)
+
 EXAMPLES = """
 \b
 Try it:
@@ -121,11 +126,16 @@ def serve(  # noqa: PLR0913 (one for each option)
 
 @app.command(name="config")
 def show_config(*, config: ConfigFile = None, data: Data = None, database_url: DatabaseUrl = None) -> None:
-    """Show the effective configuration as YAML, secrets masked; fails with all mistakes there are."""
+    """Show the effective configuration as YAML, secrets masked; fails with all mistakes there are.
+
+    Where a password is masked, the first line says so: as a file of its own this would need it put back.
+    """
     with _plain_errors():
         loaded = _load(config, data, database_url)
         import yaml
 
+        if loaded.has_secrets:
+            typer.echo(MASKED)
         typer.echo(yaml.safe_dump(loaded.masked(), sort_keys=False, allow_unicode=True), nl=False)
 
 

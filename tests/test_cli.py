@@ -134,6 +134,7 @@ def test_config_shows_defaults() -> None:
     run = registry("config")
     assert run.returncode == 0
     assert Config.model_validate(yaml.safe_load(run.stdout)) == Config()
+    assert "#" not in run.stdout
 
 
 def test_config_shows_what_is_effective(tmp_path: Path) -> None:
@@ -146,6 +147,7 @@ def test_config_shows_what_is_effective(tmp_path: Path) -> None:
     assert (shown["http"]["port"], shown["http"]["workers"]) == (7, 3)
     assert shown["storage"]["directory"] == "/data"
     assert shown["database"]["url"] == "postgresql://bob:***@host/db"
+    assert run.stdout.startswith("# The password in database.url is not shown")
 
 
 @pytest.mark.parametrize("name", ["serve", "config", "migrate", "check"])
