@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import sys
+from asyncio import CancelledError
 from contextlib import suppress
 from typing import Literal
 
@@ -95,6 +96,11 @@ class _Handler(logging.Handler):
         _write(self.format(record))
 
 
+def _is_no_cut_off(record: logging.LogRecord) -> bool:
+    """Requests that a stop has cut off are told of at the door, in one line with their id: a traceback says less."""
+    return not (record.exc_info and isinstance(record.exc_info[1], CancelledError))
+
+
 def _route_standard_library(threshold: int, shared: list[Processor], rendering: list[Processor]) -> None:
     handler = _Handler()
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
@@ -109,5 +115,6 @@ def _route_standard_library(threshold: int, shared: list[Processor], rendering: 
         logging.getLogger(name).setLevel(
             threshold if threshold <= logging.DEBUG else max(threshold, logging.WARNING)
         )
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cut_off)
     for name in _ONLY_WARNINGS:
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))

@@ -1,11 +1,12 @@
 """The door: every request passes here, is given an id, is asked who it is and whether it may, and is logged.
 
-From a request to an answer: recognise the route, identify the principal, parse the name, ask whether the principal
+From a request to an answer: identify the principal, recognise the route, parse the name, ask whether the principal
 may, let the handler answer. Whatever is raised on the way becomes the specification's error, or a bare 500.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 import time
@@ -31,7 +32,7 @@ from registry.oci.errors import (
     UploadOutOfOrder,
 )
 from registry.oci.names import RepositoryName
-from registry.operations.access import authorize
+from registry.operations.access import admit, authorize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
     from registry.oci.access import Principal
     from registry.operations.registry import Registry
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID = re.compile(r"(?:(?![\"'<>\\])[!-~]){1,128}")
+"""Visible ASCII, without what could end a string or begin a tag where somebody shows it."""
 _SPECIFICATION: Final = "https://github.com/opencontainers/distribution-spec"
 
 access_log = structlog.get_logger("registry.access")
@@ -85,6 +87,9 @@ class Door:
             await self._answer(scope, headers, body, exchange)
         except ClientGone:
             exchange.gone = True
+        except asyncio.CancelledError:
+            log.warning("cut off: the server stops and its time is up", id=exchange.request_id)
+            raise
         finally:
             access_log.info(
                 "request",
@@ -118,18 +123,22 @@ class Door:
             await self._refuse(fault_response(exchange.request_id), scope, headers, body, exchange)
 
     async def _handle(self, scope: Scope, headers: Headers, body: Body) -> Response:
+        principal = await self._identify(scope["path"], headers)
         endpoint, name, parameter = self._find(scope["method"], scope["path"])
-        principal: Principal = Anonymous()
-        if not isinstance(
-            endpoint.needs, Public
-        ):  # nobody is asked there: old credentials fail no health check
-            principal = await self._authenticator.identify(headers.get("authorization"))
         repository = None if name is None else RepositoryName.parse(name)
         if not isinstance(endpoint.needs, Public):
             authorize(self._registry, principal, endpoint.needs, repository)
         query = Query(scope["query_string"])
         call = Call(self._registry, principal, scope["method"], headers, query, body, repository, parameter)
         return await endpoint.handler(call)
+
+    async def _identify(self, path: str, headers: Headers) -> Principal:
+        """Who asks. Below /v2/ that must be somebody known before anything is said, even that a path does not exist."""
+        if path != "/v2" and not path.startswith("/v2/"):
+            return Anonymous()  # nobody is asked there: old credentials fail no health check
+        principal = await self._authenticator.identify(headers.get("authorization"))
+        admit(self._registry, principal)
+        return principal
 
     def _find(self, method: str, path: str) -> tuple[Endpoint, str | None, str]:
         for route in self._routes:
