@@ -15,6 +15,10 @@ class RegistryError(Exception):
         self.message = message
         self.detail = detail
 
+    def entries(self) -> list[tuple[str, object]]:
+        """Message and detail, once for each thing that is wrong."""
+        return [(self.message, self.detail)]
+
 
 class NameInvalid(RegistryError):
     """The repository name is not one that the specification allows."""
@@ -164,6 +168,30 @@ class ManifestBlobUnknown(RegistryError):
     def __init__(self, digests: list[str]) -> None:
         super().__init__("the manifest names content that is not in this repository; push it first")
         self.digests = digests
+
+    def entries(self) -> list[tuple[str, object]]:
+        """One for each digest."""
+        return [(self.message, {"digest": digest}) for digest in self.digests]
+
+
+class ManifestSizesWrong(RegistryError):
+    """A manifest gives content another size than it has; `wrong` holds digest, size given and size in bytes."""
+
+    code = "MANIFEST_INVALID"
+
+    def __init__(self, wrong: list[tuple[str, int, int]]) -> None:
+        super().__init__("the manifest names content with another size than it has")
+        self.wrong = wrong
+
+    def entries(self) -> list[tuple[str, object]]:
+        """One for each digest."""
+        return [
+            (
+                f"the manifest says that {digest} has {given} bytes, and it has {actual}; correct its descriptor",
+                {"digest": digest, "given": given, "actual": actual},
+            )
+            for digest, given, actual in self.wrong
+        ]
 
 
 class DeletionDisabled(RegistryError):

@@ -139,6 +139,13 @@ async def manifest_blob_unknown(scene: Scene) -> httpx.Response:
     return await (await scene.repo()).put_manifest(image("other", layers=["x", "y"]), "v1")
 
 
+async def manifest_sizes_wrong(scene: Scene) -> httpx.Response:
+    """A manifest whose descriptors give other sizes."""
+    repo = await scene.repo()
+    layers = [{**layer, "size": 7} for layer in APP.document["layers"]]
+    return await repo.put_manifest(APP.saying(layers=layers), "v1")
+
+
 async def deletion_disabled(scene: Scene) -> httpx.Response:
     """Delete where that is off."""
     return await (await scene.repo(deletion__enabled=False)).delete("manifests/v1")
@@ -233,6 +240,7 @@ CASES: dict[type[errors.RegistryError], tuple[Provoke, int, str, str]] = {
     errors.ManifestTooLarge: (manifest_too_large, 413, "MANIFEST_INVALID", "at most 2000 bytes"),
     errors.ManifestUnknown: (manifest_unknown, 404, "MANIFEST_UNKNOWN", "no manifest v2"),
     errors.ManifestBlobUnknown: (manifest_blob_unknown, 400, "MANIFEST_BLOB_UNKNOWN", "push it first"),
+    errors.ManifestSizesWrong: (manifest_sizes_wrong, 400, "MANIFEST_INVALID", "has 7 bytes, and it has 4"),
     errors.DeletionDisabled: (deletion_disabled, 405, "UNSUPPORTED", "deletion.enabled"),
     errors.Unsupported: (unsupported, 400, "UNSUPPORTED", "0 or more"),
     errors.RouteUnknown: (route_unknown, 404, "UNSUPPORTED", "https://"),

@@ -286,6 +286,16 @@ async def test_schema_1_is_refused_with_words_that_help(repo: Repository, kind: 
     assert "skopeo copy" in error["message"]
 
 
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", None])
+async def test_schema_1_without_its_type(repo: Repository, content_type: str | None) -> None:
+    """Schema 1 that old tools send as plain JSON, or without a type, is told the same."""
+    headers = {"content-type": content_type} if content_type else {}
+    content = json.dumps({"schemaVersion": 1, "name": "app", "fsLayers": []}).encode()
+    answer = await repo.put("manifests/v1", content=content, headers=headers)
+    error = refusal(answer, 400, "MANIFEST_INVALID")
+    assert "skopeo copy" in error["message"]
+
+
 UNUSUAL_MANIFESTS = {
     "no-layers": image("none", layers=[]),
     "empty-index": index(),
@@ -346,6 +356,31 @@ async def test_missing_blobs_are_named_one_by_one(repo: Repository) -> None:
     assert {error["detail"]["digest"] for error in refused.json()["errors"]} == missing
     assert len(refused.json()["errors"]) == len(missing)
     assert await repo.tags() == []
+
+
+async def test_wrong_sizes_are_named_one_by_one(repo: Repository) -> None:
+    """A manifest that gives content which is here another size is refused, with one error that says both sizes (6.5)."""
+    await repo.push(APP)
+    layers = [{**layer, "size": layer["size"] + 1} for layer in APP.document["layers"]]
+    refused = await repo.put_manifest(APP.saying(layers=layers), "v1")
+    refusal(refused, 400, "MANIFEST_INVALID")
+    details = [error["detail"] for error in refused.json()["errors"]]
+    assert sorted(details, key=str) == sorted(
+        (
+            {"digest": layer["digest"], "given": layer["size"] + 1, "actual": layer["size"]}
+            for layer in APP.document["layers"]
+        ),
+        key=str,
+    )
+    assert await repo.tags() == []
+
+
+async def test_wrong_size_of_a_child_is_named(repo: Repository) -> None:
+    """The same for a manifest that an index names."""
+    await repo.push(APP)
+    wrong = index().saying(manifests=[APP.descriptor(size=5)])
+    error = refusal(await repo.put_manifest(wrong, "v1"), 400, "MANIFEST_INVALID")
+    assert error["detail"] == {"digest": APP.digest, "given": 5, "actual": len(APP.content)}
 
 
 async def test_refused_manifest_leaves_the_tag_alone(repo: Repository) -> None:
