@@ -18,7 +18,7 @@ import structlog
 from registry.api.body import Body, ClientGone
 from registry.api.call import Call, Query
 from registry.api.client import client_address
-from registry.api.errors import error_response, fault_response, headers_of
+from registry.api.errors import error_response, fault_response, headers_of, status_of
 from registry.api.exchange import Exchange
 from registry.api.headers import Headers
 from registry.api.routes import ROUTES, Endpoint, Public, Route, require_declared
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 _REQUEST_ID = re.compile(r"(?:(?![\"'<>\\])[!-~]){1,128}")
 """Visible ASCII, without what could end a string or begin a tag where somebody shows it."""
+_OURS: Final = 500
+"""The first status that tells of a cause on this side."""
 _SPECIFICATION: Final = "https://github.com/opencontainers/distribution-spec"
 
 access_log = structlog.get_logger("registry.access")
@@ -110,6 +112,10 @@ class Door:
         except ClientGone:
             raise
         except RegistryError as error:
+            if status_of(error) >= _OURS:
+                log.warning(
+                    "request not served", id=exchange.request_id, error=error.message, cause=error.cause
+                )
             if exchange.status:
                 raise  # too late to say so: the server closes the connection
             response = error_response(error, self._headers_of(error, scope))

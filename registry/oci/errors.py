@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def in_one_line(error: BaseException) -> str:
+    """The class and the words of an error; of one that a database's driver is behind, those of the driver.
+
+    SQLAlchemy's own words have the statement and its values in them.
+    """
+    error = getattr(error, "orig", None) or error
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 class RegistryError(Exception):
     """Something a client is told: `code` is one of the specification's (spec.md, Error Codes), `detail` any JSON."""
 
@@ -14,6 +23,11 @@ class RegistryError(Exception):
         super().__init__(message)
         self.message = message
         self.detail = detail
+
+    @property
+    def cause(self) -> str:
+        """What was behind it, for the log alone: the error's class and its words, on one line; empty for nothing."""
+        return "" if self.__cause__ is None else in_one_line(self.__cause__)
 
     def entries(self) -> list[tuple[str, object]]:
         """Message and detail, once for each thing that is wrong."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 
 from registry.api import door
 from registry.oci import errors
@@ -359,3 +360,23 @@ async def test_echo_is_only_json(quick: Registry, path: str) -> None:
     codes(answer)
     assert len(answer.content) < 6000
     assert "script" not in str(answer.headers)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [(errors.Unavailable, "OperationalError: database is locked"), (errors.StorageFull, "OSError: ")],
+)
+async def test_cause_is_logged(
+    kind: type[errors.RegistryError],
+    cause: str,
+    start: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What cannot be served is one warning with the request's id and what was behind it; the client is not told that."""
+    with structlog.testing.capture_logs() as logs:
+        answer = await CASES[kind][0](Scene(start, tmp_path, monkeypatch))
+    [line] = [line for line in logs if line["event"] == "request not served"]
+    assert (line["log_level"], line["id"]) == ("warning", answer.headers["x-request-id"])
+    assert line["cause"].startswith(cause)
+    assert cause not in answer.text
