@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starlette.routing import Router
@@ -20,6 +21,7 @@ from registry.operations.registry import Registry, Settings
 from registry.policy.access import AccessRules
 from registry.storage.filesystem import FilesystemStore, make_directory
 from registry.storage.memory import MemoryStore
+from registry.storage.unopened import UnopenedFilesystemStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -86,7 +88,9 @@ def prepare(config: Config) -> str:
 
 def check(config: Config, deep: bool, progress: Progress) -> CheckReport:  # noqa: FBT001 - the command's one flag
     """Verify that rows and bytes are what they promise to be, beside a server that may be running."""
-    registry = build_registry(config)
+    unopened = config.storage.kind == "filesystem"
+    store = UnopenedFilesystemStore(config.storage.directory) if unopened else build_store(config)
+    registry = replace(build_registry(config), store=store)
     try:
         require_current(registry.database)
         return asyncio.run(check_registry(registry, progress, deep=deep))
