@@ -102,7 +102,8 @@ class Http(_Section):
         default=30, description="how long running requests may take after SIGTERM"
     )
     body_idle_seconds_max: PositiveSeconds = Field(
-        default=60, description="how long a request body may send nothing"
+        default=60,
+        description="how long a body may send nothing, or a client that downloads may take to read 1 MiB",
     )
     keep_alive_seconds: PositiveSeconds = Field(default=75, description="how long an idle connection is kept")
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], Items] = Field(
