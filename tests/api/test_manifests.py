@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from registry.api import manifests as door_manifests
 from tests.api.conftest import Start
 from tests.support.content import (
     DOCKER_CONFIG,
@@ -342,6 +345,23 @@ async def test_malformed_digest_is_refused(repo: Repository, digest: str) -> Non
     refusal(await repo.put_manifest(APP, digest), 400, "DIGEST_INVALID")
     refusal(await repo.get(f"manifests/{digest}"), 400, "DIGEST_INVALID")
     refusal(await repo.delete(f"manifests/{digest}"), 400, "DIGEST_INVALID")
+
+
+@pytest.mark.parametrize(("size", "elsewhere"), [(60_000, 0), (3_000_000, 1)])
+async def test_large_manifest_is_parsed_off_the_loop(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch, size: int, elsewhere: int
+) -> None:
+    """A manifest of megabytes is parsed in a thread, so that nobody else waits for it; a small one where it is."""
+    threads: list[threading.Thread] = []
+    parse = door_manifests.Manifest.parse
+
+    def watched(content: bytes, content_type: str | None) -> Any:
+        threads.append(threading.current_thread())
+        return parse(content, content_type)
+
+    monkeypatch.setattr(door_manifests.Manifest, "parse", watched)
+    await repo.push(of_size(APP, size), "large")
+    assert [thread is not threading.current_thread() for thread in threads] == [bool(elsewhere)]
 
 
 # --- what a manifest names ---

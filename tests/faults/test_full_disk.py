@@ -29,6 +29,13 @@ _DISK_MEGABYTES = 16
 _PUSHES_MAX = 2000
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def either_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the registry use SQLite, on the disk beside its blobs, and then Postgres, which is elsewhere."""
+    if request.param == "postgres":
+        monkeypatch.setenv("REGISTRY_DATABASE__URL", request.getfixturevalue("postgres_url")())
+
+
 @asynccontextmanager
 async def client_of(server: str) -> AsyncIterator[Client]:
     """Give a client with an empty ledger."""
@@ -61,7 +68,7 @@ def problems(data: Path) -> str:
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-async def test_full_disk(tmp_path: Path) -> None:
+async def test_full_disk(tmp_path: Path, either_database: None) -> None:
     """Pushes to a full disk are answered with 507, pulls go on, and once there is room pushes go on too."""
     data = tmp_path / "disk"
     with small_disk(data, _DISK_MEGABYTES) as resize, doomed_server(data) as (server, _):
@@ -112,7 +119,7 @@ async def fill_with_uploads(client: Client) -> list[str]:
     return uploads
 
 
-async def test_cancel_on_full_disk(tmp_path: Path) -> None:
+async def test_cancel_on_full_disk(tmp_path: Path, either_database: None) -> None:
     """On a disk that unfinished uploads have filled, one can be cancelled, and that makes room for a push."""
     data = tmp_path / "disk"
     with small_disk(data, _DISK_MEGABYTES), doomed_server(data) as (server, _):
@@ -126,7 +133,9 @@ async def test_cancel_on_full_disk(tmp_path: Path) -> None:
         assert problems(data) == ""
 
 
-async def test_purge_on_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_purge_on_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, either_database: None
+) -> None:
     """On a disk that unfinished uploads have filled, they are purged when they were idle, and pushes go on."""
     monkeypatch.setenv("REGISTRY_UPLOADS__IDLE_SECONDS_MAX", "8")
     monkeypatch.setenv("REGISTRY_UPLOADS__PURGE_INTERVAL_SECONDS", "0.5")
