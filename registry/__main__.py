@@ -1,5 +1,6 @@
 """The command line. Imports what a command needs when it runs, so that `--version` and `--help` answer at once."""
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,12 @@ import typer
 if TYPE_CHECKING:
     from registry.config import Config
 
-PROBLEMS, MISUSE = 1, 2
+FAILED, PROBLEMS, MISUSE, NOT_CHECKED = 1, 1, 2, 3
+
+MASKED = (
+    "# The password in database.url is not shown, but ***: before this is used as a file, put it back,"
+    " or give the URL as REGISTRY_DATABASE__URL."
+)
 
 EXAMPLES = """
 \b
@@ -121,11 +127,16 @@ def serve(  # noqa: PLR0913 (one for each option)
 
 @app.command(name="config")
 def show_config(*, config: ConfigFile = None, data: Data = None, database_url: DatabaseUrl = None) -> None:
-    """Show the effective configuration as YAML, secrets masked; fails with all mistakes there are."""
+    """Show the effective configuration as YAML, secrets masked; fails with all mistakes there are.
+
+    Where a password is masked, the first line says so: as a file of its own this would need it put back.
+    """
     with _plain_errors():
         loaded = _load(config, data, database_url)
         import yaml
 
+        if loaded.has_secrets:
+            typer.echo(MASKED)
         typer.echo(yaml.safe_dump(loaded.masked(), sort_keys=False, allow_unicode=True), nl=False)
 
 
@@ -151,9 +162,10 @@ def check(
 ) -> None:
     """Verify that everything the database promises is there; works beside a running server.
 
-    Exit status 0: all is well; 1: there are problems, one on each line; 2: the configuration is wrong.
+    Exit status 0: all is well; 1: there are problems, one on each line; 2: the configuration is wrong; 3: it could not
+    be checked, for example since the database does not answer.
     """
-    with _plain_errors():
+    with _plain_errors(NOT_CHECKED):
         loaded = _load_and_log(config, data, database_url)
         from registry.app import check as check_everything
 
@@ -186,21 +198,22 @@ def _load_and_log(file: Path | None, data: Path | None, database_url: str | None
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
-    """What an operator can mend is said in plain lines; only a fault of ours shows a traceback."""
+def _plain_errors(status: int = FAILED) -> Iterator[None]:
+    """What an operator can mend is said in plain lines, a fault of ours with its traceback; both end with `status`."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends with a status of ours
         from registry.config import ConfigError
         from registry.server import explained
 
         if isinstance(error, ConfigError):
             _complain("the configuration is wrong:", *error.mistakes)
             raise typer.Exit(MISUSE) from None
-        if not (lines := explained(error)):
-            raise
-        _complain(*lines)
-        raise typer.Exit(PROBLEMS) from None
+        if lines := explained(error):
+            _complain(*lines)
+        else:
+            traceback.print_exc()
+        raise typer.Exit(status) from None
 
 
 def _complain(first: str, *lines: str) -> None:

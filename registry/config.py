@@ -6,6 +6,7 @@ Every mistake is reported at once, each on a line with its key's dotted path; un
 import difflib
 import ipaddress
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,10 @@ def load(file: Path | None = None, overrides: Mapping[str, object] | None = None
     """
     command_line = _nested({key: value for key, value in (overrides or {}).items() if value is not None})
     environment = _environment()
-    given = _merged(_file(file), environment, command_line)
+    content, twice = _file(file)
+    given = _merged(content, environment, command_line)
     config, mistakes, wrong = _validated(given, command_line)
+    mistakes += twice + _misnamed_variables()
     mistakes += [
         f"{keys[0]}: {text}"
         for keys, text in _contradictions(config)
@@ -111,16 +114,36 @@ class _Settings(BaseSettings, Config):
 
 
 def _variables() -> dict[str, str]:
-    """The variables meant for us, by their lower-case name.
-
-    Only names with a section count: beside a service called "registry", Kubernetes gives every pod a
-    REGISTRY_PORT=tcp://...
-    """
+    """The variables that set a key, by their lower-case name."""
     return {
         name.lower(): name
         for name in os.environ
         if name.upper().startswith(ENVIRONMENT_PREFIX) and SEPARATOR in name
     }
+
+
+_NOT_OURS = re.compile(
+    r"REGISTRY_(CONFIG|WORKER|TEST_TOOLS|PORT(_\d+_(TCP|UDP|SCTP)(_.+)?)?|SERVICE_(HOST|PORT(_.+)?))",
+    re.IGNORECASE,
+)
+"""What the command line, the server, our tests, and Kubernetes (for every pod beside a service "registry") use."""
+
+
+def _misnamed_variables() -> list[str]:
+    """A line for each variable that looks like ours and sets nothing: whoever set it believes that it does."""
+    known = {key.replace(".", "_"): key for key in _known_keys() if "." in key}
+    mistakes = []
+    for name in sorted(os.environ):
+        if not name.upper().startswith(ENVIRONMENT_PREFIX) or SEPARATOR in name or _NOT_OURS.fullmatch(name):
+            continue
+        near = difflib.get_close_matches(name.removeprefix(ENVIRONMENT_PREFIX).lower(), known, n=1)
+        hint = f", did you mean {_variable_of(known[near[0]])}?" if near else ""
+        mistakes.append(f"{name}: sets no key, which has two underscores between section and key{hint}")
+    return mistakes
+
+
+def _variable_of(key: str) -> str:
+    return ENVIRONMENT_PREFIX + key.replace(".", SEPARATOR).upper()
 
 
 def _environment() -> dict[str, Any]:
@@ -131,20 +154,45 @@ def _environment() -> dict[str, Any]:
     return dict.fromkeys(unknown - set(Config.model_fields)) | source()
 
 
-def _file(file: Path | None) -> dict[str, Any]:
+def _file(file: Path | None) -> tuple[dict[str, Any], list[str]]:
+    """What the file holds, and a line for each key that it gives twice."""
     if file is None:
-        return {}
+        return {}, []
     import yaml  # most servers run without a file
 
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        node = yaml.compose(text := file.read_text(encoding="utf-8"), yaml.SafeLoader)
+        content = yaml.safe_load(text)
     except OSError as error:
         raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{file}: not YAML: {' '.join(str(error).split())}"]) from error
+        raise ConfigError([f"{file}: not YAML: {_yaml_words(error)}"]) from error
     if not isinstance(content, dict | None):
         raise ConfigError([f"{file}: must hold sections with keys, such as http: (got {_shown(content)})"])
-    return content or {}
+    return content or {}, list(_given_twice(node, file))
+
+
+def _yaml_words(error: Exception) -> str:
+    """Where and what, without the line itself, in which a secret may stand."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{getattr(error, 'problem', None) or getattr(error, 'reason', None) or 'unusable'}{where}"
+
+
+def _given_twice(node: Any, file: Path, path: str = "") -> Iterator[str]:  # noqa: ANN401 - YAML's nodes have no types
+    """YAML takes the last of several keys with one name, and says nothing."""
+    if node is None or node.id != "mapping":
+        return
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        if key.id != "scalar":
+            continue
+        name, line = f"{path}{key.value}", key.start_mark.line + 1
+        if name in lines:
+            yield f"{_masked(name)}: given twice, in lines {lines[name]} and {line} of {file}"
+        lines[name] = line
+        if value.start_mark.index > key.start_mark.index:  # an alias leads back, perhaps to where we are
+            yield from _given_twice(value, file, f"{name}.")
 
 
 def _nested(flat: Mapping[str, object]) -> dict[str, Any]:
@@ -189,7 +237,7 @@ def _validated(given: dict[str, Any], command_line: dict[str, Any]) -> tuple[Con
         details = [f"got {_shown(mistake['input'], key)}"] if mistake["type"] != "extra_forbidden" else []
         details += [f"from {' and '.join(names)}"] if names else []
         ending = f" ({', '.join(details)})" if details else ""
-        lines.append(f"{'.'.join(path)}: {_words(mistake['type'], mistake['msg'], key)}{ending}")
+        lines.append(f"{_masked('.'.join(path))}: {_words(mistake['type'], mistake['msg'], key)}{ending}")
         wrong.append(key)
     return Config.model_validate(given), lines, wrong
 
@@ -243,5 +291,18 @@ def _known_keys(model: type[BaseModel] = Config, prefix: str = "") -> list[str]:
 
 
 def _shown(value: object, key: str = "") -> str:
-    text = repr(mask_url(value) if key == "database.url" and isinstance(value, str) else value)
+    text = repr(_masked(value, secret=key in {"database", "database.url"}))
     return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}..."
+
+
+def _masked(value: object, *, secret: bool = False) -> object:
+    """The value as it may be shown, however deep a URL is in it; `secret`: it was meant to be one."""
+    match value:
+        case dict():
+            return {_masked(key): _masked(inner, secret=secret) for key, inner in value.items()}
+        case list() | tuple():
+            return [_masked(inner, secret=secret) for inner in value]
+        case str() if secret or "://" in value:
+            return mask_url(value)
+        case _:
+            return value

@@ -35,9 +35,23 @@ def _empty_section(value: object) -> object:
     return {} if value is None else value
 
 
+_POSTGRES_URL = re.compile(
+    r"postgresql(\+psycopg)?://([^:/]*(:[^@]*)?@)?"
+    r"(\[[^]/?]+]|[^][:/?@]*)(:[0-9]{1,5})?(/[^?]*)?(\?.*)?"
+)
+
+
 def _database(url: str | None) -> str | None:
-    if url is not None and not url.startswith(("sqlite://", "postgresql://", "postgresql+psycopg://")):
+    if url is None or url == "sqlite://" or url.startswith("sqlite:///"):
+        return url
+    if url.startswith("sqlite:"):
+        raise ValueError("must be sqlite:/// and a path, with four slashes where the path is absolute")
+    if not url.startswith(("postgresql://", "postgresql+psycopg://")):
         raise ValueError("must start with sqlite:// or postgresql://")
+    if _POSTGRES_URL.fullmatch(url) is None:
+        raise ValueError(
+            "must be postgresql://user:password@host:port/name, with @, / and : in user or password as %40, %2F, %3A"
+        )
     return url
 
 
@@ -88,7 +102,8 @@ class Http(_Section):
         default=30, description="how long running requests may take after SIGTERM"
     )
     body_idle_seconds_max: PositiveSeconds = Field(
-        default=60, description="how long a request body may send nothing"
+        default=60,
+        description="how long a body may send nothing, or a client that downloads may take to read 1 MiB",
     )
     keep_alive_seconds: PositiveSeconds = Field(default=75, description="how long an idle connection is kept")
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], Items] = Field(
@@ -206,6 +221,11 @@ class Config(_Section):
             return "sqlite://"
         return f"sqlite:///{self.storage.directory.absolute() / 'registry.db'}"
 
+    @property
+    def has_secrets(self) -> bool:
+        """Whether `masked` hides anything."""
+        return mask_url(self.database.url) != self.database.url
+
     def masked(self) -> dict[str, Any]:
         """Plain nested values, fit for YAML, with every secret masked."""
         shown = self.model_dump(mode="json")
@@ -221,4 +241,6 @@ def mask_url(url: str | None) -> str | None:
         return MASK
     # up to the last @, so that a password with unescaped signs in it is hidden whole
     url = re.sub(r"^([^:]*://[^:/@]*):.*@", rf"\1:{MASK}@", url, flags=re.DOTALL)
+    # where the @ was forgotten, the password stands where a port would
+    url = re.sub(r"^([^:]*://[^][:/@]+):(?!\d+(?:[/?]|$)|\*)[^/?]*", rf"\1:{MASK}", url)
     return re.sub(r"([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&]*", rf"\1{MASK}", url, flags=re.IGNORECASE)

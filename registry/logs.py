@@ -165,6 +165,11 @@ class _Handler(logging.Handler):
         _lines.write(self.format(record))
 
 
+def _is_no_cut_off(record: logging.LogRecord) -> bool:
+    """Requests that a stop has cut off are told of at the door, in one line with their id: a traceback says less."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
 def _route_standard_library(threshold: int, shared: list[Processor], rendering: list[Processor]) -> None:
     handler = _Handler()
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
@@ -179,5 +184,6 @@ def _route_standard_library(threshold: int, shared: list[Processor], rendering: 
         logging.getLogger(name).setLevel(
             threshold if threshold <= logging.DEBUG else max(threshold, logging.WARNING)
         )
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cut_off)
     for name in _ONLY_WARNINGS:
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))

@@ -28,6 +28,7 @@ from registry.tls import Certificate
 
 APPLICATION = "registry.app"
 WORKER_VARIABLE = "REGISTRY_WORKER"  # no "__" in it, so it is not read as configuration
+READY_POLL_SECONDS = 0.02
 WORKER_HEALTH_SECONDS = 30  # a worker may import for long on a busy machine
 
 OK, FAILED = 0, 1
@@ -40,8 +41,8 @@ log = structlog.get_logger("registry.server")
 def serve(config: Config, application: str = APPLICATION) -> int:
     """Serve until SIGTERM or SIGINT; the exit status, 0 after an orderly stop.
 
-    `application` names a module with `build(config)`, the ASGI application, and `prepare(config)`, which
-    migrates the database.
+    `application` names a module with `build(config)`, the ASGI application, whose start may happen in several
+    processes at once.
     """
     logs.configure(config.log.level, config.log.format)
     try:
@@ -94,8 +95,16 @@ def explained(error: BaseException | None) -> list[str]:
     if type(driver_error).__name__ in {"OperationalError", "DatabaseError"}:
         return ["the database cannot be used:", *str(driver_error).splitlines()]
     if isinstance(error, OSError) and error.filename:
-        return [f"{error.filename}: {error.strerror}"]
+        return [f"{error.filename}: {error.strerror}{_who_may_not(error)}"]
     return [str(error)] if isinstance(error, OSError | HtpasswdInvalid | SchemaOutdated) else []
+
+
+def _who_may_not(error: OSError) -> str:
+    """With a folder from outside of a container, it is seldom known who the process is."""
+    if not isinstance(error, PermissionError):
+        return ""
+    user = os.geteuid()
+    return f"; this process is user {user}, who must own it, by: chown -R {user}:{os.getegid()} FOLDER"
 
 
 class _Lifespan(LifespanOn):
@@ -197,6 +206,13 @@ class _Supervisor(Multiprocess):
         super().__init__(config, sockets)
         self._announce: Callable[[], None] | None = announce
 
+    def init_processes(self) -> None:
+        """See Multiprocess; goes on when all are ready, for which half a second is long."""
+        super().init_processes()
+        while self._announce and not self.should_exit.wait(READY_POLL_SECONDS):
+            self.handle_signals()
+            self.keep_subprocess_alive()
+
     def keep_subprocess_alive(self) -> None:
         """See Multiprocess; called twice a second."""
         for process in self.processes:
@@ -229,8 +245,6 @@ def _serve_with_workers(
     sockets: list[socket.socket],
     announce: Callable[[], None],
 ) -> int:
-    if config.database.migrate_at_start:
-        importlib.import_module(application).prepare(config)  # once, instead of in every worker
     # by the environment, which other users cannot read, unlike the command line
     os.environ[WORKER_VARIABLE] = json.dumps(
         {"application": application, "config": config.model_dump(mode="json")}

@@ -48,3 +48,11 @@ install() {
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${1:+[$1]}"
   echo "$wanted" >"$stamp"
 }
+
+# install_for_tests: this project with what its tests need, and the programs of a Postgres server.
+install_for_tests() {
+  install test
+  if ! command -v initdb >/dev/null && ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
+    need "The tests start a Postgres server of their own, and there is none on this machine." postgresql
+  fi
+}

@@ -25,12 +25,6 @@ def build(config: Config) -> Application:
     return answer
 
 
-def prepare(config: Config) -> str:
-    """Say that there is nothing to migrate."""
-    assert isinstance(config, Config)
-    return "nothing to migrate"
-
-
 async def answer(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Answer one request, or the server's start and stop."""
     if scope["type"] == "lifespan":

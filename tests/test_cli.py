@@ -134,6 +134,7 @@ def test_config_shows_defaults() -> None:
     run = registry("config")
     assert run.returncode == 0
     assert Config.model_validate(yaml.safe_load(run.stdout)) == Config()
+    assert "#" not in run.stdout
 
 
 def test_config_shows_what_is_effective(tmp_path: Path) -> None:
@@ -146,6 +147,7 @@ def test_config_shows_what_is_effective(tmp_path: Path) -> None:
     assert (shown["http"]["port"], shown["http"]["workers"]) == (7, 3)
     assert shown["storage"]["directory"] == "/data"
     assert shown["database"]["url"] == "postgresql://bob:***@host/db"
+    assert run.stdout.startswith("# The password in database.url is not shown")
 
 
 @pytest.mark.parametrize("name", ["serve", "config", "migrate", "check"])
@@ -228,11 +230,11 @@ def test_migrate(tmp_path: Path) -> None:
         assert "revision" in run.stdout
 
 
-@pytest.mark.parametrize("name", ["migrate", "check"])
-def test_database_does_not_answer(tmp_path: Path, name: str) -> None:
-    """A database that cannot be reached is told in plain words, with status 1, and without its password."""
+@pytest.mark.parametrize(("name", "status"), [("migrate", 1), ("check", 3)])
+def test_database_does_not_answer(tmp_path: Path, name: str, status: int) -> None:
+    """A database that cannot be reached is told in plain words, without its password; a check says that it was none."""
     run = registry(name, "--data", str(tmp_path), "--database-url", NO_DATABASE)
-    assert (run.returncode, run.stdout) == (1, "")
+    assert (run.returncode, run.stdout) == (status, "")
     assert run.stderr.startswith("registry: the database cannot be used:\n")
     assert "Traceback" not in run.stderr
     assert "s3cret" not in run.stderr
@@ -247,6 +249,36 @@ def test_check(tmp_path: Path) -> None:
     assert "1 blobs" in run.stdout
     assert run.stdout.endswith(": no problems\n")
     assert run.stderr.strip() == ""
+
+
+def test_check_before_the_first_start(tmp_path: Path) -> None:
+    """A data folder that was migrated and never served from is sound, and its check makes nothing in it."""
+    assert registry("migrate", "--data", str(tmp_path)).returncode == 0
+    before = set(tmp_path.iterdir())
+    run = registry("check", "--data", str(tmp_path))
+    assert (run.returncode, run.stderr) == (0, "")
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_check_of_a_backup_without_empty_folders(tmp_path: Path) -> None:
+    """What was restored without its empty folders is checked as it is: blobs that are there count, others are missed."""
+    with serving("--data", str(tmp_path)) as (_, said):
+        push_blob(address(said), b"content")
+        push_blob(address(said), b"other content")
+    blob_file(tmp_path, b"other content").unlink()
+    for folder in sorted((path for path in tmp_path.rglob("*") if path.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    run = registry("check", "--data", str(tmp_path), "--deep")
+    assert run.returncode == 1
+    assert len([line for line in run.stdout.splitlines() if line.startswith("problem: ")]) == 1
+
+
+def test_check_says_its_statuses() -> None:
+    """What each exit status means is told by --help."""
+    text = " ".join(registry("check", "--help").stdout.split())
+    assert "0: all is well; 1: there are problems" in text
+    assert "3: it could not be checked" in text
 
 
 def test_check_finds_what_is_missing(tmp_path: Path) -> None:

@@ -131,11 +131,115 @@ def test_unknown_variable(monkeypatch: pytest.MonkeyPatch, name: str, line: str)
     assert mistakes() == [line]
 
 
-@pytest.mark.parametrize("name", ["REGISTRY_PORT", "REGISTRY_SERVICE_HOST", "REGISTRY_HTTP", "REGISTRY_LOG"])
-def test_variable_without_a_key(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "REGISTRY_PORT",
+        "REGISTRY_PORT_5000_TCP",
+        "REGISTRY_PORT_5000_TCP_ADDR",
+        "REGISTRY_SERVICE_HOST",
+        "REGISTRY_SERVICE_PORT",
+        "REGISTRY_SERVICE_PORT_HTTP",
+        "REGISTRY_CONFIG",
+        "REGISTRY_WORKER",
+    ],
+)
+def test_variable_of_others(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """What Kubernetes injects beside a service called "registry" is not taken for configuration."""
     monkeypatch.setenv(name, "tcp://10.0.0.1:5000")
     assert load() == Config()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("REGISTRY_HTTP_PORT", "REGISTRY_HTTP__PORT"),
+        ("REGISTRY_AUTH_HTPASSWD_FILE", "REGISTRY_AUTH__HTPASSWD__FILE"),
+        ("registry_database_url", "REGISTRY_DATABASE__URL"),
+        ("REGISTRY_HTPASSWD_FILE", "REGISTRY_AUTH__HTPASSWD__FILE"),
+        ("REGISTRY_QQQQQQQQ", None),
+    ],
+)
+def test_variable_without_a_key(monkeypatch: pytest.MonkeyPatch, name: str, meant: str | None) -> None:
+    """A variable that looks like ours and would set nothing is a mistake; its value, perhaps a secret, is not shown."""
+    monkeypatch.setenv(name, "s3cret")
+    [line] = mistakes()
+    hint = f", did you mean {meant}?" if meant else ""
+    assert line == f"{name}: sets no key, which has two underscores between section and key{hint}"
+
+
+def test_key_given_twice(file: Path) -> None:
+    """A key that the file gives twice is a mistake, which names its path and both lines."""
+    file.write_text("http:\n  port: 1\n  host: 127.0.0.1\n  port: 2\nlog: {}\nhttp: {prot: 1}\n")
+    assert sorted(mistakes(file)) == [
+        f"http.port: given twice, in lines 2 and 4 of {file}",
+        "http.prot: unknown key, did you mean http.port?",
+        f"http: given twice, in lines 1 and 6 of {file}",
+    ]
+
+
+def test_anchors_are_no_repetition(file: Path) -> None:
+    """What an alias repeats is given once."""
+    file.write_text("http: {tls: &none {reload_seconds: 5}, port: 1}\nauth: {htpasswd: {readers: [a, a]}}\n")
+    assert load(file).http.port == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:s3cret@h:port/d",
+        "postgresql://u:s3cret",
+        "postgresql://u:s3@cret@h/d",
+        "postgresql://u:s3cret@h1:1,h2:2/d",
+        "postgresql://u:s3cret@[::1/d",
+        "sqlite://u:s3cret@h/d",
+        "sqlite:registry.db",
+    ],
+)
+def test_malformed_database_url(url: str) -> None:
+    """A URL that no database understands is a mistake with its key, and its password is not shown."""
+    [line] = mistakes(None, {"database.url": url})
+    assert line.startswith("database.url: must ")
+    assert "s3" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://",
+        "postgresql:///registry",
+        "postgresql://postgres@/registry?host=/run/postgresql",
+        "postgresql://u:p%40ss/w@[::1]:5432/registry?sslmode=require",
+        "postgresql+psycopg://u@db.example.com:5432/registry",
+        "sqlite:///registry.db",
+        "sqlite:////data/registry.db",
+    ],
+)
+def test_wellformed_database_url(url: str) -> None:
+    """Every form that a database understands is taken as it is."""
+    assert load(None, {"database.url": url}).database_url == url
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "database: postgresql://u:s3cret@h/d",
+        "database: u:s3cret",
+        "database: {url: [postgresql://u:s3cret@h/d]}",
+        "database: {url: [u:s3cret]}",
+        "database: {url: {postgresql://u:s3cret@h/d: 1}}",
+        "database: {url: postgresql://u:s3cret@h/d: 1}",
+        "database: {postgresql://u:s3cret@h/d: 1}",
+        "postgresql://u:s3cret@h/d: 1",
+        "postgresql://u:s3cret@h/d",
+        "{postgresql://u:s3cret@h/d: 1, postgresql://u:s3cret@h/d: 1}",
+        "log: {level: postgresql://u:s3cret@h/d}",
+    ],
+)
+def test_no_secret_in_a_mistake(file: Path, content: str) -> None:
+    """A URL is shown without its password wherever in the file it stands, also where the file is no YAML."""
+    file.write_text(content)
+    assert "s3cret" not in "\n".join(mistakes(file))
 
 
 @pytest.mark.parametrize("value", ["10.0.0.7,192.168.0.0/16", ' ["10.0.0.7", "192.168.0.0/16"]'])
@@ -186,6 +290,9 @@ def test_unusable_file(file: Path, content: str | bytes | None, words: str) -> N
         ("postgresql://bob:s3@cr/et?@host/db", "postgresql://bob:***@host/db"),
         ("postgresql:///db?host=a&password=s3cret&x=1", "postgresql:///db?host=a&password=***&x=1"),
         ("bob:s3cret", "***"),
+        ("postgresql://bob:s3cret", "postgresql://bob:***"),
+        ("postgresql://host:5432/db", "postgresql://host:5432/db"),
+        ("postgresql://[::1]:5432/db", "postgresql://[::1]:5432/db"),
     ],
 )
 def test_mask_url(given: str | None, shown: str | None) -> None:

@@ -1,6 +1,7 @@
 """The server's process: listening, workers, TLS and signals, around a stand-in for the application."""
 
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -19,6 +20,8 @@ from typing import Any
 
 import pytest
 import trustme
+
+from registry.server import explained
 
 PROJECT = Path(__file__).parents[1]
 DEADLINE_SECONDS = 60  # for what has to happen at all; how fast is nobody's business here
@@ -216,6 +219,14 @@ def test_application_does_not_start(start: Start, fault: str, workers: int) -> N
     failed = start(ready=False, environment={"STAND_IN_FAULT": fault}, http={"workers": workers})
     assert failed.process.wait(DEADLINE_SECONDS) == 1
     assert "the stand-in was told not to" in failed.errors.read_text()
+
+
+def test_permission_denied_says_to_whom() -> None:
+    """Where a folder cannot be used, it is said which user the process is, and how that user comes to own it."""
+    [line] = explained(PermissionError(errno.EACCES, "Permission denied", "/data/uploads"))
+    assert line.startswith("/data/uploads: Permission denied; this process is user ")
+    assert f"chown -R {os.geteuid()}:{os.getegid()} " in line
+    assert explained(FileNotFoundError(errno.ENOENT, "No such file", "/data")) == ["/data: No such file"]
 
 
 def test_answer_names_no_server(start: Start) -> None:

@@ -1,11 +1,12 @@
 """The door: every request passes here, is given an id, is asked who it is and whether it may, and is logged.
 
-From a request to an answer: recognise the route, identify the principal, parse the name, ask whether the principal
+From a request to an answer: identify the principal, recognise the route, parse the name, ask whether the principal
 may, let the handler answer. Whatever is raised on the way becomes the specification's error, or a bare 500.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 import time
@@ -17,7 +18,7 @@ import structlog
 from registry.api.body import Body, ClientGone
 from registry.api.call import Call, Query
 from registry.api.client import client_address
-from registry.api.errors import error_response, fault_response, headers_of
+from registry.api.errors import error_response, fault_response, headers_of, status_of
 from registry.api.exchange import Exchange
 from registry.api.headers import Headers
 from registry.api.routes import ROUTES, Endpoint, Public, Route, require_declared
@@ -31,7 +32,7 @@ from registry.oci.errors import (
     UploadOutOfOrder,
 )
 from registry.oci.names import RepositoryName
-from registry.operations.access import authorize
+from registry.operations.access import admit, authorize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +45,10 @@ if TYPE_CHECKING:
     from registry.oci.access import Principal
     from registry.operations.registry import Registry
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID = re.compile(r"(?:(?![\"'<>\\])[!-~]){1,128}")
+"""Visible ASCII, without what could end a string or begin a tag where somebody shows it."""
+_OURS: Final = 500
+"""The first status that tells of a cause on this side."""
 _SPECIFICATION: Final = "https://github.com/opencontainers/distribution-spec"
 
 log = structlog.get_logger(__name__)
@@ -85,6 +89,9 @@ class Door:
             await self._answer(scope, headers, body, exchange)
         except ClientGone:
             exchange.gone = True
+        except asyncio.CancelledError:
+            log.warning("cut off: the server stops and its time is up", id=exchange.request_id)
+            raise
         finally:
             self._settings.log_access(
                 id=exchange.request_id,
@@ -104,6 +111,10 @@ class Door:
         except ClientGone:
             raise
         except RegistryError as error:
+            if status_of(error) >= _OURS:
+                log.warning(
+                    "request not served", id=exchange.request_id, error=error.message, cause=error.cause
+                )
             if exchange.status:
                 raise  # too late to say so: the server closes the connection
             response = error_response(error, self._headers_of(error, scope))
@@ -117,18 +128,22 @@ class Door:
             await self._refuse(fault_response(exchange.request_id), scope, headers, body, exchange)
 
     async def _handle(self, scope: Scope, headers: Headers, body: Body) -> Response:
+        principal = await self._identify(scope["path"], headers)
         endpoint, name, parameter = self._find(scope["method"], scope["path"])
-        principal: Principal = Anonymous()
-        if not isinstance(
-            endpoint.needs, Public
-        ):  # nobody is asked there: old credentials fail no health check
-            principal = await self._authenticator.identify(headers.get("authorization"))
         repository = None if name is None else RepositoryName.parse(name)
         if not isinstance(endpoint.needs, Public):
             authorize(self._registry, principal, endpoint.needs, repository)
         query = Query(scope["query_string"])
         call = Call(self._registry, principal, scope["method"], headers, query, body, repository, parameter)
         return await endpoint.handler(call)
+
+    async def _identify(self, path: str, headers: Headers) -> Principal:
+        """Who asks. Below /v2/ that must be somebody known before anything is said, even that a path does not exist."""
+        if path != "/v2" and not path.startswith("/v2/"):
+            return Anonymous()  # nobody is asked there: old credentials fail no health check
+        principal = await self._authenticator.identify(headers.get("authorization"))
+        admit(self._registry, principal)
+        return principal
 
     def _find(self, method: str, path: str) -> tuple[Endpoint, str | None, str]:
         for route in self._routes:

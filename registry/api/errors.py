@@ -21,6 +21,7 @@ STATUS: Final[Mapping[type[errors.RegistryError], int]] = {
     errors.BlobUploadInvalid: 400,
     errors.ManifestInvalid: 400,
     errors.ManifestBlobUnknown: 400,
+    errors.ManifestSizesWrong: 400,
     errors.Unsupported: 400,
     errors.Unauthorized: 401,
     errors.Denied: 403,
@@ -51,10 +52,7 @@ def status_of(error: errors.RegistryError) -> int:
 
 def error_response(error: errors.RegistryError, headers: Mapping[str, str]) -> Response:
     """The answer to a request that failed for a reason the client can know."""
-    if isinstance(error, errors.ManifestBlobUnknown):
-        entries = [_entry(error, {"digest": digest}) for digest in error.digests]
-    else:
-        entries = [_entry(error, error.detail)]
+    entries = [_entry(error.code, message, detail) for message, detail in error.entries()]
     return _envelope(status_of(error), entries, headers)
 
 
@@ -81,8 +79,8 @@ def fault_response(request_id: str) -> Response:
     return _envelope(500, [{"code": "UNKNOWN", "message": message}], {})
 
 
-def _entry(error: errors.RegistryError, detail: object) -> dict[str, Any]:
-    entry: dict[str, Any] = {"code": error.code, "message": error.message}
+def _entry(code: str, message: str, detail: object) -> dict[str, Any]:
+    entry: dict[str, Any] = {"code": code, "message": message}
     if detail is not None:
         entry["detail"] = detail
     return entry

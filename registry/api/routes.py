@@ -73,6 +73,7 @@ ROUTES: Final[Sequence[Route]] = (
     _route(
         _NAME + r"/blobs/uploads/(?P<parameter>[^/]+)",
         GET=Endpoint(uploads.get, Action.PUSH, "end-13"),
+        HEAD=Endpoint(uploads.get, Action.PUSH, "end-13"),
         PATCH=Endpoint(uploads.patch, Action.PUSH, "end-5"),
         PUT=Endpoint(uploads.put, Action.PUSH, "end-6"),
         DELETE=Endpoint(uploads.delete, Action.PUSH, "end-14"),

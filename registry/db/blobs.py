@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import bindparam, delete, select, update
 
@@ -59,15 +59,22 @@ def mount(connection: Connection, source: RepositoryName, digest: Digest, target
     return int(size)
 
 
-def hold(connection: Connection, repository_id: int, digests: Collection[Digest]) -> dict[Digest, int]:
-    """The ids of those blobs that the repository may see, kept from being unlinked until the transaction ends."""
-    found: dict[Digest, int] = {}
+class Held(NamedTuple):
+    """A blob that cannot be unlinked at the moment; `size` in bytes."""
+
+    id: int
+    size: int
+
+
+def hold(connection: Connection, repository_id: int, digests: Collection[Digest]) -> dict[Digest, Held]:
+    """Those of the blobs that the repository may see, kept from being unlinked until the transaction ends."""
+    found: dict[Digest, Held] = {}
     ordered = sorted(
         digests
     )  # in one order in every transaction, so that two of them never wait for each other
     for start in range(0, len(ordered), _PORTION):
         query = (
-            select(blobs.c.digest, blobs.c.id)
+            select(blobs.c.digest, blobs.c.id, blobs.c.size)
             .join(repository_blobs, repository_blobs.c.blob_id == blobs.c.id)
             .where(
                 repository_blobs.c.repository_id == repository_id,
@@ -77,7 +84,7 @@ def hold(connection: Connection, repository_id: int, digests: Collection[Digest]
             .order_by(blobs.c.digest)
             .with_for_update(read=True, key_share=True, of=repository_blobs)
         )
-        found |= {row.digest: row.id for row in connection.execute(query)}
+        found |= {row.digest: Held(row.id, row.size) for row in connection.execute(query)}
     return found
 
 

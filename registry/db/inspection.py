@@ -147,6 +147,15 @@ def sparse(connection: Connection) -> int:
     return connection.scalar(query) or 0
 
 
+def unseen(connection: Connection) -> tuple[int, int]:
+    """How many blobs that are there no repository sees, and their bytes."""
+    query = select(func.count(), func.coalesce(func.sum(blobs.c.size), 0)).select_from(blobs)
+    row = connection.execute(
+        query.where(blobs.c.present, ~exists().where(repository_blobs.c.blob_id == blobs.c.id))
+    ).one()
+    return int(row[0]), int(row[1])
+
+
 def stray_rows(connection: Connection, limit: int) -> list[str]:
     """Rows of one repository that lead into another, in words."""
     strays = select(repositories.c.name, tags.c.name.label("tag")).join_from(

@@ -85,13 +85,13 @@ def insert_references(
         _NAME_CHILD.run_each(connection, named)
 
 
-def hold(connection: Connection, repository_id: int, digests: Collection[Digest]) -> set[Digest]:
-    """Those of the digests that are manifests of the repository, kept from deletion until the transaction ends."""
-    found: set[Digest] = set()
+def hold(connection: Connection, repository_id: int, digests: Collection[Digest]) -> dict[Digest, int]:
+    """Sizes of those manifests that the repository has, kept from deletion until the transaction ends."""
+    found: dict[Digest, int] = {}
     ordered = sorted(digests)
     for start in range(0, len(ordered), _PORTION):
         query = (
-            select(manifests.c.digest)
+            select(manifests.c.digest, manifests.c.size)
             .where(
                 manifests.c.repository_id == repository_id,
                 manifests.c.digest.in_(ordered[start : start + _PORTION]),
@@ -99,7 +99,7 @@ def hold(connection: Connection, repository_id: int, digests: Collection[Digest]
             .order_by(manifests.c.digest)
             .with_for_update(read=True, key_share=True)
         )
-        found |= {Digest(digest) for digest in connection.scalars(query)}
+        found |= {Digest(row.digest): row.size for row in connection.execute(query)}
     return found
 
 

@@ -81,8 +81,6 @@ def alembic_config(connection: Connection) -> Config:
 
 
 def _upgrade(connection: Connection) -> bool:
-    from alembic import command
-
     found = _revision(connection)
     if found == SCHEMA_REVISION:
         return False  # another process was faster
@@ -90,6 +88,8 @@ def _upgrade(connection: Connection) -> bool:
         raise SchemaOutdated(
             f"the database is at revision {found}, newer than this registry's {SCHEMA_REVISION}"
         )
+    from alembic import command
+
     command.upgrade(alembic_config(connection), "head")
     return True
 

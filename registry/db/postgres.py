@@ -23,6 +23,8 @@ _SERIALIZATION_FAILURE: Final = "40001"
 _DEADLOCK_DETECTED: Final = "40P01"
 _DISK_FULL: Final = "53100"
 _LOCK_NOT_AVAILABLE: Final = "55P03"
+_READ_ONLY: Final = "25006"
+_TOO_MANY_CONNECTIONS: Final = "53300"
 _AWAY: Final = ("08", "57P")  # connection exceptions, and a server that starts or stops
 
 
@@ -99,7 +101,9 @@ def _told(error: DBAPIError) -> RegistryError | DBAPIError:
     state = _state(error)
     if state == _DISK_FULL:
         return StorageFull()
-    if state == _LOCK_NOT_AVAILABLE:
+    if state == _READ_ONLY:
+        return Unavailable("the database takes no changes at the moment; try again")
+    if state in {_LOCK_NOT_AVAILABLE, _TOO_MANY_CONNECTIONS}:
         return Unavailable("the database is busy; try again")
     if state.startswith(_AWAY) or (isinstance(error, OperationalError) and not state):
         return Unavailable("the database does not answer at the moment; try again")

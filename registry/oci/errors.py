@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def in_one_line(error: BaseException) -> str:
+    """The class and the words of an error; of one that a database's driver is behind, those of the driver.
+
+    SQLAlchemy's own words have the statement and its values in them.
+    """
+    error = getattr(error, "orig", None) or error
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 class RegistryError(Exception):
     """Something a client is told: `code` is one of the specification's (spec.md, Error Codes), `detail` any JSON."""
 
@@ -14,6 +23,15 @@ class RegistryError(Exception):
         super().__init__(message)
         self.message = message
         self.detail = detail
+
+    @property
+    def cause(self) -> str:
+        """What was behind it, for the log alone: the error's class and its words, on one line; empty for nothing."""
+        return "" if self.__cause__ is None else in_one_line(self.__cause__)
+
+    def entries(self) -> list[tuple[str, object]]:
+        """Message and detail, once for each thing that is wrong."""
+        return [(self.message, self.detail)]
 
 
 class NameInvalid(RegistryError):
@@ -164,6 +182,30 @@ class ManifestBlobUnknown(RegistryError):
     def __init__(self, digests: list[str]) -> None:
         super().__init__("the manifest names content that is not in this repository; push it first")
         self.digests = digests
+
+    def entries(self) -> list[tuple[str, object]]:
+        """One for each digest."""
+        return [(self.message, {"digest": digest}) for digest in self.digests]
+
+
+class ManifestSizesWrong(RegistryError):
+    """A manifest gives content another size than it has; `wrong` holds digest, size given and size in bytes."""
+
+    code = "MANIFEST_INVALID"
+
+    def __init__(self, wrong: list[tuple[str, int, int]]) -> None:
+        super().__init__("the manifest names content with another size than it has")
+        self.wrong = wrong
+
+    def entries(self) -> list[tuple[str, object]]:
+        """One for each digest."""
+        return [
+            (
+                f"the manifest says that {digest} has {given} bytes, and it has {actual}; correct its descriptor",
+                {"digest": digest, "given": given, "actual": actual},
+            )
+            for digest, given, actual in self.wrong
+        ]
 
 
 class DeletionDisabled(RegistryError):

@@ -116,13 +116,13 @@ def _media_type(document: dict[str, Any], content_type: str | None) -> str:
             f"the Content-Type header says {outer}, the manifest's mediaType {inner}; they must be the same"
         )
     media_type = outer or inner
-    if not media_type:
-        raise ManifestInvalid("the type of the manifest is missing: send it as the Content-Type header")
-    if media_type in media_types.DOCKER_SCHEMA_1:
+    if _is_schema_1(document, media_type):
         raise ManifestInvalid(
             "Docker schema 1 manifests are not accepted, since their content cannot be verified; push the image again"
             " with Docker 1.10 or newer, or convert it: skopeo copy --format v2s2"
         )
+    if not media_type:
+        raise ManifestInvalid("the type of the manifest is missing: send it as the Content-Type header")
     if media_type not in media_types.MANIFESTS:
         raise ManifestInvalid(
             f"{media_type[:255]} is not a type of manifest; an artifact is pushed as {media_types.OCI_IMAGE} with an"
@@ -130,6 +130,13 @@ def _media_type(document: dict[str, Any], content_type: str | None) -> str:
             {"accepted": sorted(media_types.MANIFESTS)},
         )
     return media_type
+
+
+def _is_schema_1(document: dict[str, Any], media_type: str | None) -> bool:
+    """By its type; or, as old tools send it, as plain JSON or without one."""
+    if media_type in media_types.DOCKER_SCHEMA_1:
+        return True
+    return media_type not in media_types.MANIFESTS and document.get("schemaVersion") == 1
 
 
 def _must_not_have(document: dict[str, Any], media_type: str, *keys: str) -> None:

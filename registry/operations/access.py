@@ -1,4 +1,4 @@
-"""The one question that every request is asked before anything is done for it."""
+"""The questions that every request is asked before anything is done for it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from registry.oci.access import Action, Principal
     from registry.oci.names import RepositoryName
     from registry.operations.registry import Registry
+
+
+def admit(registry: Registry, principal: Principal) -> None:
+    """Nothing where the principal may ask at all; else Unauthorized."""
+    access.require_known(registry.access, principal)
 
 
 def authorize(

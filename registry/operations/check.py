@@ -114,6 +114,11 @@ async def _check_references(registry: Registry, report: CheckReport) -> None:
             f"{repository}@{manifest}: blob {blob}, which it names, is not in the repository"
         )
     report.problems += await registry.database.read(inspection.stray_rows, _PROBLEMS_MAX)
+    count, size = await registry.database.read(inspection.unseen)
+    if count:
+        report.notes.append(
+            f"{count} blobs of {size} bytes are seen by no repository any more; nothing frees their bytes yet"
+        )
     if sparse := await registry.database.read(inspection.sparse):
         report.notes.append(
             f"{sparse} indexes are sparse: manifests that they name were deleted, or never pushed"

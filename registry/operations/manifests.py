@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from registry.db import blobs, manifests, repositories, tags
 from registry.oci.digest import Digest
 from registry.oci.errors import DigestMismatch, ManifestUnknown, TooManyTags
-from registry.policy.completeness import require_complete
+from registry.policy.completeness import require_complete, require_sizes
 from registry.policy.deletion import require_enabled
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ async def put(
 ) -> Push:
     """Accept a manifest under a tag, or under its digest with any number of tags (end-7a, end-7b).
 
-    Raises DigestMismatch, TooManyTags, and ManifestBlobUnknown where it names what the repository does not have.
+    Raises DigestMismatch, TooManyTags, ManifestBlobUnknown where it names what the repository does not have, and
+    ManifestSizesWrong where what it names has another size.
     """
     if isinstance(reference, Digest):
         digest, names = reference, tuple(sorted(set(more_tags)))
@@ -81,15 +82,19 @@ def _store(connection: Connection, push: Push, *, allow_missing: bool) -> None:
     repository_id = repositories.ensure(connection, push.repository)
     named = {blob.digest: blob for blob in push.manifest.blobs}
     children = {child.digest for child in push.manifest.manifests}
-    blob_ids = blobs.hold(connection, repository_id, named.keys())
-    missing_blobs = named.keys() - blob_ids.keys()
-    missing_children = children - manifests.hold(connection, repository_id, children)
-    complete = require_complete(missing_blobs | missing_children, allow_missing=allow_missing)
-    for digest in sorted(missing_blobs):
-        blob_ids[digest] = blobs.expect(connection, named[digest])
+    held = blobs.hold(connection, repository_id, named.keys())
+    held_children = manifests.hold(connection, repository_id, children)
+    missing_blobs = named.keys() - held.keys()
+    complete = require_complete(
+        missing_blobs | (children - held_children.keys()), allow_missing=allow_missing
+    )
+    require_sizes(push.manifest.blobs, {digest: blob.size for digest, blob in held.items()})
+    require_sizes(push.manifest.manifests, held_children)
+    blob_ids = [blob.id for blob in held.values()]
+    blob_ids += [blobs.expect(connection, named[digest]) for digest in sorted(missing_blobs)]
     manifest_id = manifests.insert_manifest(
         connection, repository_id, push.digest, push.manifest, complete=complete
     )
-    manifests.insert_references(connection, repository_id, manifest_id, blob_ids.values(), children)
+    manifests.insert_references(connection, repository_id, manifest_id, blob_ids, children)
     for tag in push.tags:
         tags.point(connection, repository_id, tag, manifest_id)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from registry.oci.access import Action, Anonymous, Principal, User
 from registry.oci.errors import Denied, Unauthorized
 
 if TYPE_CHECKING:
     from registry.oci.names import RepositoryName
+
+_LOG_IN: Final = "log in first: this registry asks everybody for a user name and password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,12 @@ def may(rules: AccessRules, principal: Principal, action: Action, repository: Re
             return action in {Action.PULL, Action.CATALOG} or name not in rules.readers
 
 
+def require_known(rules: AccessRules, principal: Principal) -> None:
+    """Nothing for everybody who may ask at all; Unauthorized for somebody unknown where there are users."""
+    if isinstance(principal, Anonymous) and not rules.open_to_all:
+        raise Unauthorized(_LOG_IN)
+
+
 def require(
     rules: AccessRules, principal: Principal, action: Action, repository: RepositoryName | None
 ) -> None:
@@ -41,6 +49,6 @@ def require(
     if may(rules, principal, action, repository):
         return
     if isinstance(principal, Anonymous):
-        raise Unauthorized("log in first: this registry asks everybody for a user name and password")
+        raise Unauthorized(_LOG_IN)
     where = f"in {repository}" if repository else "in this registry"
     raise Denied(f"user {principal.name} has no right to {action} {where}; ask its operator for it")

@@ -127,7 +127,7 @@ class FilesystemStore:
 
     async def uploads(self) -> AsyncIterator[StagedUpload]:
         """See the contract."""
-        for entry in await aiofiles.os.listdir(self._uploads):
+        for entry in await self.run(self._list_uploads):
             if _UPLOAD_ID.fullmatch(entry) is None:
                 continue
             try:
@@ -149,12 +149,22 @@ class FilesystemStore:
 
     def _list(self, algorithm: str, folder: str) -> list[StoredBlob]:
         blobs = []
-        for entry in os.scandir(self._blobs / algorithm / folder):
+        try:
+            entries = list(os.scandir(self._blobs / algorithm / folder))
+        except FileNotFoundError:  # nobody has opened the store yet, as after a restore
+            return []
+        for entry in entries:
             try:
                 blobs.append(StoredBlob(Digest.parse(f"{algorithm}:{entry.name}"), entry.stat().st_size))
             except (DigestInvalid, FileNotFoundError):
                 continue
         return blobs
+
+    def _list_uploads(self) -> list[str]:
+        try:
+            return [entry.name for entry in self._uploads.iterdir()]
+        except FileNotFoundError:  # as above
+            return []
 
     def _unlink(self, digest: Digest) -> None:
         self.path(digest).unlink(missing_ok=True)

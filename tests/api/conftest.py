@@ -1,4 +1,4 @@
-"""Registries for the tests of the door: on both databases and both stores, or a quick one in memory."""
+"""Registries for the tests of the door: with files on both databases, or a quick one in memory."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ _numbers = itertools.count(1)
 Start = Callable[..., Awaitable[Registry]]
 
 
-@pytest.fixture(scope="module", params=["sqlite-files", "postgres-memory"])
+@pytest.fixture(scope="module", params=["sqlite-files", "postgres-files"])
 def settings(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, object]:
-    """Give settings for a fresh registry: the module runs with each database and each store once."""
+    """Give settings for a fresh registry with files: the module runs with each database once."""
+    directory = {"storage.directory": tmp_path_factory.mktemp("data")}
     if request.param == "sqlite-files":
-        return {"storage.directory": tmp_path_factory.mktemp("data")}
+        return directory
     cluster: Cluster = request.getfixturevalue("postgres_cluster")
-    return {"storage.kind": "memory", "database.url": cluster.create_database()}
+    return {**directory, "database.url": cluster.create_database()}
 
 
 @pytest.fixture(scope="module")
 async def registry(settings: Mapping[str, object], anyio_backend: str) -> AsyncIterator[Registry]:
-    """Give the module's registry: on SQLite with files, and on Postgres with memory."""
+    """Give the module's registry, with files: on SQLite, and on Postgres."""
     async with running(settings) as registry:
         yield registry
 

@@ -110,6 +110,35 @@ async def test_every_route_for_everybody(
         refusal(answer, answer.status_code, "UNAUTHORIZED" if answer.status_code == 401 else "DENIED")
 
 
+@pytest.mark.parametrize("auth", [None, ("writer", "wrong")])
+@pytest.mark.parametrize(
+    ("method", "path", "known"),
+    [
+        ("GET", "/v2/nowhere", 404),
+        ("GET", "/v2", 200),
+        ("GET", "/v2/BAD_NAME/tags/list", 400),
+        ("GET", "/v2/a/manifests/-", 400),
+        ("PUT", "/v2/_catalog", 405),
+        ("PURGE", "/v2/a/tags/list", 405),
+        ("GET", "/v2/_catalog?n=x", 400),
+    ],
+)
+async def test_unknown_paths_for_everybody(
+    guarded: Registry, method: str, path: str, known: int, auth: tuple[str, str] | None
+) -> None:
+    """Below /v2/, who gave no good credentials learns nothing but the challenge, whatever the path; others all of it."""
+    answer = await guarded.ask(method, path, auth=auth)
+    assert answer.headers["www-authenticate"] == 'Basic realm="Registry"'
+    refusal(answer, 401, "UNAUTHORIZED")
+    assert (await guarded.ask(method, path, auth=WRITER)).status_code == known
+
+
+async def test_outside_of_the_api(guarded: Registry) -> None:
+    """Paths outside of /v2/ ask nobody, whether they exist or not."""
+    for path, status in (("/healthz", 200), ("/v2x", 404), ("/v1/", 404)):
+        assert (await guarded.get(path, auth=("writer", "wrong"))).status_code == status
+
+
 async def test_refused_requests_do_nothing(repo: Repository) -> None:
     """What anonymous and reader were refused has left no trace."""
     for auth in (None, READER):
@@ -294,11 +323,3 @@ async def test_credentials_where_nobody_is_asked(quick: Registry) -> None:
         assert (await quick.get("/v2/", auth=auth)).status_code == 200
     answer: httpx.Response = await quick.get("/v2/", headers={"authorization": "Bearer stale"})
     assert answer.status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/v1/search"), ("GET", "/v2/x"), ("POST", "/v2/_catalog")]
-)
-async def test_unknown_paths_are_no_secret(guarded: Registry, method: str, path: str) -> None:
-    """What the API does not have at all is 404 or 405 without a log-in: there is nothing to protect."""
-    assert (await guarded.ask(method, path)).status_code in {404, 405}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 
 from registry.api import door
 from registry.oci import errors
@@ -139,6 +140,13 @@ async def manifest_blob_unknown(scene: Scene) -> httpx.Response:
     return await (await scene.repo()).put_manifest(image("other", layers=["x", "y"]), "v1")
 
 
+async def manifest_sizes_wrong(scene: Scene) -> httpx.Response:
+    """A manifest whose descriptors give other sizes."""
+    repo = await scene.repo()
+    layers = [{**layer, "size": 7} for layer in APP.document["layers"]]
+    return await repo.put_manifest(APP.saying(layers=layers), "v1")
+
+
 async def deletion_disabled(scene: Scene) -> httpx.Response:
     """Delete where that is off."""
     return await (await scene.repo(deletion__enabled=False)).delete("manifests/v1")
@@ -233,6 +241,7 @@ CASES: dict[type[errors.RegistryError], tuple[Provoke, int, str, str]] = {
     errors.ManifestTooLarge: (manifest_too_large, 413, "MANIFEST_INVALID", "at most 2000 bytes"),
     errors.ManifestUnknown: (manifest_unknown, 404, "MANIFEST_UNKNOWN", "no manifest v2"),
     errors.ManifestBlobUnknown: (manifest_blob_unknown, 400, "MANIFEST_BLOB_UNKNOWN", "push it first"),
+    errors.ManifestSizesWrong: (manifest_sizes_wrong, 400, "MANIFEST_INVALID", "has 7 bytes, and it has 4"),
     errors.DeletionDisabled: (deletion_disabled, 405, "UNSUPPORTED", "deletion.enabled"),
     errors.Unsupported: (unsupported, 400, "UNSUPPORTED", "0 or more"),
     errors.RouteUnknown: (route_unknown, 404, "UNSUPPORTED", "https://"),
@@ -351,3 +360,23 @@ async def test_echo_is_only_json(quick: Registry, path: str) -> None:
     codes(answer)
     assert len(answer.content) < 6000
     assert "script" not in str(answer.headers)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [(errors.Unavailable, "OperationalError: database is locked"), (errors.StorageFull, "OSError: ")],
+)
+async def test_cause_is_logged(
+    kind: type[errors.RegistryError],
+    cause: str,
+    start: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What cannot be served is one warning with the request's id and what was behind it; the client is not told that."""
+    with structlog.testing.capture_logs() as logs:
+        answer = await CASES[kind][0](Scene(start, tmp_path, monkeypatch))
+    [line] = [line for line in logs if line["event"] == "request not served"]
+    assert (line["log_level"], line["id"]) == ("warning", answer.headers["x-request-id"])
+    assert line["cause"].startswith(cause)
+    assert cause not in answer.text

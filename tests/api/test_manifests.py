@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from registry.api import manifests as door_manifests
 from tests.api.conftest import Start
 from tests.support.content import (
     DOCKER_CONFIG,
@@ -286,6 +289,16 @@ async def test_schema_1_is_refused_with_words_that_help(repo: Repository, kind: 
     assert "skopeo copy" in error["message"]
 
 
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", None])
+async def test_schema_1_without_its_type(repo: Repository, content_type: str | None) -> None:
+    """Schema 1 that old tools send as plain JSON, or without a type, is told the same."""
+    headers = {"content-type": content_type} if content_type else {}
+    content = json.dumps({"schemaVersion": 1, "name": "app", "fsLayers": []}).encode()
+    answer = await repo.put("manifests/v1", content=content, headers=headers)
+    error = refusal(answer, 400, "MANIFEST_INVALID")
+    assert "skopeo copy" in error["message"]
+
+
 UNUSUAL_MANIFESTS = {
     "no-layers": image("none", layers=[]),
     "empty-index": index(),
@@ -334,6 +347,23 @@ async def test_malformed_digest_is_refused(repo: Repository, digest: str) -> Non
     refusal(await repo.delete(f"manifests/{digest}"), 400, "DIGEST_INVALID")
 
 
+@pytest.mark.parametrize(("size", "elsewhere"), [(60_000, 0), (3_000_000, 1)])
+async def test_large_manifest_is_parsed_off_the_loop(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch, size: int, elsewhere: int
+) -> None:
+    """A manifest of megabytes is parsed in a thread, so that nobody else waits for it; a small one where it is."""
+    threads: list[threading.Thread] = []
+    parse = door_manifests.Manifest.parse
+
+    def watched(content: bytes, content_type: str | None) -> Any:
+        threads.append(threading.current_thread())
+        return parse(content, content_type)
+
+    monkeypatch.setattr(door_manifests.Manifest, "parse", watched)
+    await repo.push(of_size(APP, size), "large")
+    assert [thread is not threading.current_thread() for thread in threads] == [bool(elsewhere)]
+
+
 # --- what a manifest names ---
 
 
@@ -346,6 +376,31 @@ async def test_missing_blobs_are_named_one_by_one(repo: Repository) -> None:
     assert {error["detail"]["digest"] for error in refused.json()["errors"]} == missing
     assert len(refused.json()["errors"]) == len(missing)
     assert await repo.tags() == []
+
+
+async def test_wrong_sizes_are_named_one_by_one(repo: Repository) -> None:
+    """A manifest that gives content which is here another size is refused, with one error that says both sizes (6.5)."""
+    await repo.push(APP)
+    layers = [{**layer, "size": layer["size"] + 1} for layer in APP.document["layers"]]
+    refused = await repo.put_manifest(APP.saying(layers=layers), "v1")
+    refusal(refused, 400, "MANIFEST_INVALID")
+    details = [error["detail"] for error in refused.json()["errors"]]
+    assert sorted(details, key=str) == sorted(
+        (
+            {"digest": layer["digest"], "given": layer["size"] + 1, "actual": layer["size"]}
+            for layer in APP.document["layers"]
+        ),
+        key=str,
+    )
+    assert await repo.tags() == []
+
+
+async def test_wrong_size_of_a_child_is_named(repo: Repository) -> None:
+    """The same for a manifest that an index names."""
+    await repo.push(APP)
+    wrong = index().saying(manifests=[APP.descriptor(size=5)])
+    error = refusal(await repo.put_manifest(wrong, "v1"), 400, "MANIFEST_INVALID")
+    assert error["detail"] == {"digest": APP.digest, "given": 5, "actual": len(APP.content)}
 
 
 async def test_refused_manifest_leaves_the_tag_alone(repo: Repository) -> None:

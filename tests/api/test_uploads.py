@@ -282,6 +282,18 @@ async def test_cancelled_upload_is_gone(repo: Repository) -> None:
     assert (await repo.head(f"blobs/{BASE.digest}")).status_code == 404
 
 
+async def test_head_of_an_upload(repo: Repository) -> None:
+    """HEAD answers as GET does, before any byte, after some, and once the upload has ended."""
+    location = await repo.start()
+    for content in (b"", b"some"):
+        await repo.patch(location, content=content)
+        get, head = await repo.get(location), await repo.head(location)
+        assert (head.status_code, head.headers["range"]) == (get.status_code, get.headers["range"])
+        assert (head.status_code, head.headers["location"]) == (204, location)
+    await repo.delete(location)
+    assert (await repo.head(location)).status_code == 404
+
+
 async def test_idle_upload_is_purged(start: Start) -> None:
     """An upload that nobody goes on with for the configured time is forgotten; one in use is not (31)."""
     registry = await start({"uploads.idle_seconds_max": 0.3, "uploads.purge_interval_seconds": 0.05})

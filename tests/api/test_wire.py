@@ -6,6 +6,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -539,6 +541,24 @@ def test_forwarded_address_needs_trust(server: Server, wire: Wire) -> None:
     """X-Forwarded-For of somebody who is no trusted proxy is not believed (6.10)."""
     wire.ask("GET /v2/\nX-Request-Id: forwarded\nX-Forwarded-For: 203.0.113.9\nX-Real-Ip: 203.0.113.9")
     assert logged(server, "forwarded")["client"] == "127.0.0.1"
+
+
+def test_cut_off_at_the_stop(tmp_path: Path) -> None:
+    """A request that is not done when the server has to stop is one warning with its id, and no traceback."""
+    settings = {"REGISTRY_HTTP__SHUTDOWN_SECONDS_MAX": "0.1", "REGISTRY_LOG__FORMAT": "json"}
+    with ExitStack() as stack:
+        server = stack.enter_context(running_server(tmp_path, settings))
+        with Wire(server.host) as wire:
+            wire.request(
+                f"PUT {started(wire)}?digest={BASE.digest}\nContent-Length: 4\nX-Request-Id: too-slow"
+            )
+            wire.send(b"ba")
+            time.sleep(0.5)
+            stack.close()
+    lines = log_lines(server.log)
+    [warning] = [line for line in lines if line.get("id") == "too-slow" and line["level"] != "info"]
+    assert (warning["level"], "cut off" in warning["event"]) == ("warning", True)
+    assert not [line for line in lines if "exception" in line]
 
 
 def logged(server: Server, request_id: str) -> dict[str, Any]:

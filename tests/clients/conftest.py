@@ -37,17 +37,23 @@ def serving(folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def registry_server() -> Iterator[Registry]:
+def database_settings() -> Mapping[str, str]:
+    """Give the settings of the servers' database: SQLite, unless a module says otherwise."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def registry_server(database_settings: Mapping[str, str]) -> Iterator[Registry]:
     """Give the module's own server, open to everybody (or the one at REGISTRY_UNDER_TEST, for comparing)."""
     if "REGISTRY_UNDER_TEST" in os.environ:
         yield Registry(os.environ["REGISTRY_UNDER_TEST"])
         return
-    with short_folder("server") as folder, serving(folder, {}) as host:
+    with short_folder("server") as folder, serving(folder, database_settings) as host:
         yield Registry(host)
 
 
 @pytest.fixture(scope="module")
-def protected_server() -> Iterator[Registry]:
+def protected_server(database_settings: Mapping[str, str]) -> Iterator[Registry]:
     """Give the module's own server that only USER may use (or the one at REGISTRY_UNDER_TEST_AUTH)."""
     if "REGISTRY_UNDER_TEST_AUTH" in os.environ:
         yield Registry(os.environ["REGISTRY_UNDER_TEST_AUTH"], (USER, PASSWORD))
@@ -55,7 +61,8 @@ def protected_server() -> Iterator[Registry]:
     with short_folder("server") as folder:
         users = folder / "htpasswd"
         users.write_text(f"{USER}:{bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode()}\n")
-        with serving(folder, {"REGISTRY_AUTH__HTPASSWD__FILE": str(users)}) as host:
+        settings = {**database_settings, "REGISTRY_AUTH__HTPASSWD__FILE": str(users)}
+        with serving(folder, settings) as host:
             yield Registry(host, (USER, PASSWORD))
 
 

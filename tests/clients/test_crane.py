@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.postgres import Cluster
+
 from .images import image
 from .registry_view import PASSWORD, USER, Registry
 from .tools import Client, client, run
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def database_settings(request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """Give the settings of a database of each kind: everything here runs on both."""
+    if request.param == "sqlite":
+        return {}
+    cluster: Cluster = request.getfixturevalue("postgres_cluster")
+    return {"REGISTRY_DATABASE__URL": cluster.create_database()}
 
 
 @pytest.fixture

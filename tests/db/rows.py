@@ -34,7 +34,9 @@ def push_manifest(
     held = blobs.hold(connection, repository_id, {blob.digest for blob in manifest.blobs})
     manifest_id = manifests.insert_manifest(connection, repository_id, digest, manifest, complete=complete)
     children = {child.digest for child in manifest.manifests}
-    manifests.insert_references(connection, repository_id, manifest_id, held.values(), children)
+    manifests.insert_references(
+        connection, repository_id, manifest_id, [blob.id for blob in held.values()], children
+    )
     for name in names:
         tags.point(connection, repository_id, Tag(name), manifest_id)
     return digest

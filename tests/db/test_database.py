@@ -8,6 +8,7 @@ import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DatabaseError, OperationalError
@@ -326,3 +327,31 @@ async def test_sqlite_file_is_made_by_several(tmp_path: Path) -> None:
             await asyncio.wait([write], timeout=0.2)
             other.execute("COMMIT")
             assert await write == "wal"
+
+
+async def test_postgres_in_read_only_mode(postgres_tables_url: str) -> None:
+    """A Postgres that takes no changes at the moment, as a standby, is told as one that will take them later."""
+    read_only = f"{postgres_tables_url}&options=-cdefault_transaction_read_only%3Don"
+    with (
+        closing(open_database(read_only)) as database,
+        pytest.raises(Unavailable, match="takes no changes") as caught,
+    ):
+        await database.write(repositories.ensure, APP)
+    assert caught.value.cause.startswith("ReadOnlySqlTransaction: cannot execute INSERT")
+    assert "\n" not in caught.value.cause
+
+
+async def test_postgres_with_too_many_connections(postgres_tables_url: str) -> None:
+    """Where Postgres takes no more connections, that is told as a database which does not answer at the moment."""
+    with psycopg.connect(postgres_tables_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(b"CREATE ROLE guest LOGIN CONNECTION LIMIT 0")
+        connection.execute(f'GRANT CONNECT ON DATABASE "{name}" TO guest'.encode())
+        try:
+            url = postgres_tables_url.replace("postgres@", "guest@")
+            with closing(open_database(url)) as database, pytest.raises(Unavailable) as caught:
+                await database.read(repositories.find, APP)
+            assert "too many connections" in caught.value.cause
+        finally:
+            connection.execute(f'REVOKE CONNECT ON DATABASE "{name}" FROM guest'.encode())
+            connection.execute(b"DROP ROLE guest")

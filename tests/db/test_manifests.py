@@ -132,5 +132,10 @@ async def test_hold(database: Database) -> None:
     repository_id = await database.read(repositories.find, APP)
     assert repository_id
     wanted = [one, two, elsewhere, *(images.blob_digest(str(number)) for number in range(1200))]
-    assert await database.write(manifests.hold, repository_id, wanted) == {one, two}
-    assert await database.write(manifests.hold, repository_id, []) == set()
+    held = await database.write(manifests.hold, repository_id, wanted)
+    assert held.keys() == {one, two}
+    for digest, size in held.items():
+        found = await database.read(manifests.find, APP, digest, head=True)
+        assert found
+        assert found.size == size
+    assert await database.write(manifests.hold, repository_id, []) == {}

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.anyio
 
 _WAIT_SECONDS_MAX = 20
 _CONNECTIONS_MAX = 200
+_ESTABLISHED = "01"  # in /proc/net/tcp
 
 
 @asynccontextmanager
@@ -188,21 +189,45 @@ async def one_for_each_worker(
     for _ in range(_CONNECTIONS_MAX):
         client = await stack.enter_async_context(client_of(server, ledger))
         async with client.http.stream("GET", "/v2/") as answer:
-            port = answer.extensions["network_stream"].get_extra_info("client_addr")[1]
+            stream = answer.extensions["network_stream"]
             await answer.aread()
-        found[worker_at(port, supervisor)] = client
+        here, there = (stream.get_extra_info(end)[1] for end in ("client_addr", "server_addr"))
+        found[worker_at(here, there, supervisor)] = client
         if len(found) == 2:
             return list(found.values())
     raise AssertionError("one worker took every connection")
 
 
-def worker_at(port: int, supervisor: int) -> int:
-    """The worker that holds the other end of a connection from this local port, by the system's tables."""
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    inode = next(line[9] for line in lines if int(line[2].rpartition(":")[2], 16) == port)
+def worker_at(client_port: int, server_port: int, supervisor: int) -> int:
+    """The worker that holds the server's end of a connection, by the system's tables."""
+    inode = inode_of(server_port, client_port)
     workers = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
     for worker in workers:
         files = Path(f"/proc/{worker}/fd").iterdir()
         if any(os.readlink(file) == f"socket:[{inode}]" for file in files):
             return int(worker)
     raise AssertionError(f"no worker of {workers} has the connection")
+
+
+def inode_of(local: int, remote: int) -> str:
+    """The socket of an established connection; others with one of these ports may be there, closed or open."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ends = f"{local:04X}", f"{remote:04X}"
+    [inode] = [line[9] for line in lines if line[3] == _ESTABLISHED and (line[1][-4:], line[2][-4:]) == ends]
+    return inode
+
+
+def test_inode_of_the_right_connection() -> None:
+    """Of several connections with one remote port, and of the two ends of one, the one asked for is found."""
+    with ExitStack() as stack:
+        one, two = (stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2))
+        client = stack.enter_context(socket.create_connection(one.getsockname()))
+        accepted = stack.enter_context(one.accept()[0])
+        port = client.getsockname()[1]
+        same_port = stack.enter_context(socket.socket())
+        for end_of_one in (client, same_port):
+            end_of_one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        same_port.bind(("127.0.0.2", port))
+        same_port.connect(two.getsockname())
+        found = inode_of(one.getsockname()[1], port)
+        assert os.readlink(f"/proc/self/fd/{accepted.fileno()}") == f"socket:[{found}]"

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from registry.oci.digest import Digest
-from registry.operations import check, manifests
+from registry.operations import blobs, check, manifests
 from registry.operations.check import CheckReport
 from tests.support.images import blob, blob_digest, digest, image, index
 from tests.support.registries import APP, COPY, changed, push_blobs, push_image, push_manifest
@@ -121,6 +121,19 @@ async def test_blob_that_is_not_linked(filled: Registry) -> None:
     )
     [problem] = (await report(filled)).problems
     assert problem.startswith(f"{APP}@{digest(IMAGE)}: blob {blob_digest('code')}, which it names")
+
+
+async def test_blobs_that_nobody_sees(filled: Registry) -> None:
+    """Blobs that were deleted from every repository are noted with their bytes, which nothing frees yet."""
+    await push_blobs(filled, COPY, "gone", "gone too")
+    for name in ("gone", "gone too", "base"):
+        await blobs.delete(filled, COPY, blob_digest(name))
+    found = await report(filled)
+    size = len(blob("gone")) + len(blob("gone too"))
+    assert found.problems == []
+    assert found.notes == [
+        f"2 blobs of {size} bytes are seen by no repository any more; nothing frees their bytes yet"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from registry.db.database import open_database
 from registry.oci.access import Action
@@ -31,7 +32,7 @@ async def test_all_answers(registry: Registry) -> None:
 async def test_store_is_away(registry: Registry, tmp_path: Path) -> None:
     """A store that does not answer is named, with the kind of its error and no more."""
     away = Registry(registry.database, FilesystemStore(tmp_path / "away"), registry.access, registry.settings)
-    assert await health.faults(away) == {"storage": "FileNotFoundError"}
+    assert await health.faults(away) == {"storage": "FileNotFoundError: No such file or directory"}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,16 @@ async def test_both_are_away(registry: Registry, tmp_path: Path, url: str) -> No
     """A database that does not answer is named beside the store."""
     with closing(open_database(url)) as database:
         away = Registry(database, FilesystemStore(tmp_path / "away"), registry.access, registry.settings)
-        assert (await health.faults(away)).keys() == {"database", "storage"}
+        with capture_logs() as logs:
+            faults = await health.faults(away)
+    assert faults.keys() == {"database", "storage"}
+    assert "/no/such/folder" not in str(faults)
+    assert [(line["log_level"], line["part"]) for line in logs] == [
+        ("warning", "database"),
+        ("warning", "storage"),
+    ]
+    assert "OperationalError: " in logs[0]["cause"]
+    assert "\n" not in logs[0]["cause"]
 
 
 async def test_rules_are_asked(registry: Registry) -> None:

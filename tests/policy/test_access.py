@@ -9,7 +9,7 @@ import pytest
 from registry.oci.access import Action, Anonymous, Principal, User
 from registry.oci.errors import Denied, Unauthorized
 from registry.oci.names import RepositoryName
-from registry.policy.access import AccessRules, may, require
+from registry.policy.access import AccessRules, may, require, require_known
 
 PULL, PUSH, DELETE, CATALOG = Action.PULL, Action.PUSH, Action.DELETE, Action.CATALOG
 OPEN: Final = AccessRules(open_to_all=True)
@@ -51,6 +51,14 @@ def test_closed_by_default() -> None:
     rules = AccessRules(open_to_all=False)
     assert not may(rules, NOBODY, PULL, None)
     assert may(rules, READER, PUSH, None)
+
+
+def test_who_may_ask() -> None:
+    """Where there are users, nobody unknown may even ask; where there are none, everybody may."""
+    for rules, principal in ((OPEN, NOBODY), (OPEN, READER), (CLOSED, READER), (CLOSED, WRITER)):
+        require_known(rules, principal)
+    with pytest.raises(Unauthorized):
+        require_known(CLOSED, NOBODY)
 
 
 def test_a_name_is_not_a_user() -> None:

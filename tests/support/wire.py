@@ -112,7 +112,7 @@ def chunked(*pieces: bytes) -> bytes:
 
 def log_lines(log: Path) -> list[dict[str, Any]]:
     """What a server has logged, line by line."""
-    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in log.read_text().split("\n") if line.startswith("{")]
 
 
 _HUNG_UP = "ASGI callable returned without completing response."
