@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Serve until the end of standard input, or until a signal."""
     given = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with serve(
+    serving = serve(
         auth=dict(given.user),
         tokens=given.tokens,
         tls=given.tls,
@@ -33,10 +33,10 @@ def main(arguments: list[str] | None = None) -> None:
         latency=given.latency,
         read_only=given.read_only,
         port=given.port,
-    ) as oci:
+    )
+    with suppress(KeyboardInterrupt), serving as oci:
         _announce(oci)
-        with suppress(KeyboardInterrupt):
-            sys.stdin.read()
+        sys.stdin.read()
 
 
 def _announce(oci: OciRegistry) -> None:
