@@ -74,11 +74,15 @@ def _measure(options: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
     found: dict[str, Any] = {"machine": machine(), "effort": vars(effort), "versions": {}, "comparisons": {}}
     for comparison in _plan(options):
         servers = choice.servers(comparison.servers) + _others(options)
-        found["versions"] |= {server.name: server.version for server in servers}
+        found["versions"] = {server.name: server.version for server in servers} | found["versions"]
         cases = selected(comparison.cases, options.only.split(","))
+        if not cases:
+            continue
         print(f"\n{comparison.title}\n{report.header()}")
         limited = replace(effort, rounds=min(effort.rounds, comparison.rounds_max))
         found["comparisons"][comparison.title] = Bench(servers, limited, scratch, _say).run(cases)
+    if not found["comparisons"]:
+        raise SystemExit(f"no case is called {options.only}: --list prints their names")
     found["unavailable"] = choice.unavailable
     return found
 

@@ -83,6 +83,8 @@ class Choice:
         """Those that can be had here."""
         found = []
         for name in names:
+            if name not in self.known:
+                raise SystemExit(f"there is no server {name}, but {', '.join(self.known)}")
             try:
                 found.append(self.known[name]())
             except Unavailable as reason:
