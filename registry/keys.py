@@ -68,7 +68,8 @@ Section = BeforeValidator(_empty_section)
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # built when it is first used, as one: a section has no need of a validator of its own
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Tls(_Section):
