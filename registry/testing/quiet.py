@@ -7,6 +7,22 @@ import threading
 
 import structlog
 
+_BUILT_IN = [
+    "merge_contextvars",
+    "add_log_level",
+    "StackInfoRenderer",
+    "set_exc_info",
+    "TimeStamper",
+    "ConsoleRenderer",
+]
+
+
+def _is_configured() -> bool:
+    """Whether somebody has decided how to log; `structlog.testing.capture_logs` leaves its defaults as if decided."""
+    processors = structlog.get_config()["processors"]
+    names = [getattr(processor, "__name__", type(processor).__name__) for processor in processors]
+    return structlog.is_configured() and names != _BUILT_IN
+
 
 class Quiet:
     """While anybody has begun, warnings and worse go to the standard library's logging, and the rest nowhere.
@@ -23,7 +39,7 @@ class Quiet:
         """Somebody runs a registry."""
         with self._lock:
             self._users += 1
-            if not structlog.is_configured():
+            if not _is_configured():
                 self._configured = True
                 structlog.configure(
                     processors=[structlog.stdlib.render_to_log_kwargs],

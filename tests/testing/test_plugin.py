@@ -239,3 +239,20 @@ def test_output_is_left_alone(pytester: pytest.Pytester) -> None:
             structlog.reset_defaults()
     """)
     passes(pytester, 3)
+
+
+def test_captured_logs_decide_nothing(pytester: pytest.Pytester) -> None:
+    """A test that captured structlog's lines has not decided how the registry logs: it goes on to say nothing."""
+    pytester.makepyfile("""
+        import urllib.request
+        import structlog.testing
+
+        def test_one():
+            with structlog.testing.capture_logs():
+                pass
+
+        def test_two(oci_registry, capfd):
+            urllib.request.urlopen(oci_registry.url + "/v2/").close()
+            assert capfd.readouterr() == ("", "")
+    """)
+    passes(pytester, 2)

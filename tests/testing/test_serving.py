@@ -41,9 +41,13 @@ def leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], L
     monkeypatch.setattr(serving, "_MEMORY", tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
+    others = set(
+        threading.enumerate()
+    )  # of stores and databases that tests before this one have left to be collected
+
     def look() -> Left:
         gc.collect()
-        threads = {thread.name for thread in threading.enumerate()}
+        threads = {thread.name for thread in set(threading.enumerate()) - others}
         return threads, len(os.listdir("/proc/self/fd")), {str(path) for path in tmp_path.rglob("*")}
 
     return look
