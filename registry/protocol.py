@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HEAD_BYTES_MAX: Final = 64 * 1024  # request line and headers; tokens with many scopes reach some 20 KiB
-BODY_BYTES_HELD_MAX: Final = 1024 * 1024
-"""How much of a body is taken in advance: what the next write to the disk will take, while the last one goes on."""
+BODY_BYTES_HELD_MAX: Final = 256 * 1024
+"""How much of a body is taken in advance."""
 
 ZERO_COPY: Final = "http.response.zerocopysend"
 """The ASGI extension by which the kernel sends `count` bytes from `offset` on of `file`, a descriptor. Of our own is

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from registry.storage.contract import CHUNK_BYTES
 
@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
     from registry.operations.hashing import RunningHash
     from registry.storage.contract import Staged
+
+
+_HELD_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Memory for the bodies that this process receives at once, but for what connections hold."""
+_PIECES_AT_ONCE: Final = 2  # one is written while the next arrives
+_PIECE_BYTES_MIN: Final = 64 * 1024
 
 
 async def pour(
@@ -25,6 +31,7 @@ async def pour(
     What arrived before an error is in `staged` all the same, when the error comes from the body.
     """
     underway: asyncio.Task[None] | None = None
+    _room.pours += 1
     try:
         async for piece in _pieces(body):
             if underway is not None:
@@ -32,8 +39,24 @@ async def pour(
                 await checkpoint(staged.size)
             underway = asyncio.create_task(_take(piece, staged, running))
     finally:
+        _room.pours -= 1
         if underway is not None:
             await underway
+
+
+class _Room:
+    """How large pieces are: large ones cost less, but all that are poured at once must not take much memory."""
+
+    pours = 0
+
+    @property
+    def piece_bytes(self) -> int:
+        """The size of a piece at the moment."""
+        share = _HELD_BYTES_MAX // (_PIECES_AT_ONCE * max(self.pours, 1))
+        return min(CHUNK_BYTES, max(_PIECE_BYTES_MIN, share))
+
+
+_room = _Room()
 
 
 async def _take(piece: bytes, staged: Staged, running: RunningHash) -> None:
@@ -45,14 +68,14 @@ async def _take(piece: bytes, staged: Staged, running: RunningHash) -> None:
 
 
 async def _pieces(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The body in pieces of about CHUNK_BYTES; the last one, before the end or an error, may be smaller."""
+    """The body in pieces of about the room's size; the last one, before the end or an error, may be smaller."""
     parts: list[bytes] = []
     size = 0
     try:
         async for part in body:
             parts.append(part)
             size += len(part)
-            if size >= CHUNK_BYTES:
+            if size >= _room.piece_bytes:
                 yield b"".join(parts)
                 parts, size = [], 0
     except Exception:

@@ -37,6 +37,7 @@ class Poured:
         self.content = bytearray()
         self.running = RunningHash("sha256")
         self.checkpoints: list[int] = []
+        self.largest = 0
         self.writing = 0
         self.full_at = 2**63
 
@@ -51,6 +52,7 @@ class Poured:
         assert self.writing == 1
         await asyncio.sleep(0)
         self.writing -= 1
+        self.largest = max(self.largest, len(chunk))
         if len(self.content) + len(chunk) > self.full_at:
             raise StorageFull
         self.content += chunk
@@ -157,3 +159,18 @@ async def test_cancelled() -> None:
     assert asyncio.all_tasks() == before
     async with store.stage("upload") as staged:
         assert staged.size in {0, CHUNK_BYTES}
+
+
+@pytest.mark.parametrize(
+    ("bodies", "piece_bytes_max"), [(1, CHUNK_BYTES), (64, CHUNK_BYTES // 4), (1000, CHUNK_BYTES // 16)]
+)
+async def test_many_bodies_at_once(bodies: int, piece_bytes_max: int) -> None:
+    """One body is poured in large pieces, many at the same time in smaller ones, so that they take no more memory."""
+    parts = [bytes(16 * 1024)] * 80
+    poured = [Poured() for _ in range(bodies)]
+    await asyncio.gather(*(one.take(stream(*parts)) for one in poured))
+    assert {one.size for one in poured} == {80 * 16 * 1024}
+    assert max(one.largest for one in poured[bodies // 2 :]) <= piece_bytes_max
+    again = Poured()
+    await again.take(stream(*parts))
+    assert again.largest == CHUNK_BYTES  # those that have ended are not counted any more
