@@ -60,16 +60,16 @@ def exists(connection: Connection, upload_id: str) -> bool:
     return connection.scalar(select(uploads.c.id).where(uploads.c.id == upload_id)) is not None
 
 
-def end_idle(connection: Connection, upload_id: str, idle_since_us: int) -> bool:
-    """Forget the upload where nobody touched it since then; whether that was so."""
-    statement = delete(uploads).where(uploads.c.id == upload_id, uploads.c.touched_at_us < idle_since_us)
-    return bool(connection.execute(statement).rowcount)
+def goes_on(connection: Connection, upload_id: str, idle_since_us: int) -> bool:
+    """Whether the upload is there, and somebody touched it since then."""
+    query = select(uploads.c.id).where(uploads.c.id == upload_id, uploads.c.touched_at_us >= idle_since_us)
+    return connection.scalar(query) is not None
 
 
-def idle(connection: Connection, idle_since_us: int, limit: int) -> list[str]:
-    """Ids of uploads that nobody touched since then, at most `limit`."""
-    query = select(uploads.c.id).where(uploads.c.touched_at_us < idle_since_us).limit(limit)
-    return list(connection.scalars(query))
+def idle(connection: Connection, idle_since_us: int, last: str, limit: int) -> list[str]:
+    """Ids, in order, of the first `limit` uploads behind the id `last` that nobody touched since then."""
+    query = select(uploads.c.id).where(uploads.c.touched_at_us < idle_since_us, uploads.c.id > last)
+    return list(connection.scalars(query.order_by(uploads.c.id).limit(limit)))
 
 
 _THIS: Final = uploads.c.id == bindparam("upload_id")

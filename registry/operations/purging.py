@@ -1,4 +1,8 @@
-"""Purging: takes away uploads that nobody finished, rows first and bytes second."""
+"""Purging: takes away uploads that nobody finished.
+
+Their bytes are freed before their rows go, against the usual order: a database on the same full disk has room to write
+only then. What a crash leaves in between is a row with fewer bytes than it says, an upload that has ended.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,9 @@ import structlog
 
 from registry.db import uploads
 from registry.db.clock import now_us
+from registry.oci.errors import RegistryError
 from registry.operations.uploads import discard
+from registry.storage.contract import StagedBusy
 
 if TYPE_CHECKING:
     from registry.operations.registry import Registry
@@ -43,14 +49,30 @@ async def purge(registry: Registry) -> int:
 
 async def _purge_rows(registry: Registry, idle_seconds: float) -> int:
     idle_since_us = now_us() - int(idle_seconds * 1_000_000)
-    purged = 0
-    while idle := await registry.database.read(uploads.idle, idle_since_us, _PORTION):
+    purged, last = 0, ""
+    while idle := await registry.database.read(uploads.idle, idle_since_us, last, _PORTION):
         for upload_id in idle:
-            # Asked again in the transaction that takes it away: a client may just have gone on.
-            if await registry.database.write_soon(uploads.end_idle, upload_id, idle_since_us):
-                await discard(registry, upload_id)
-                purged += 1
+            purged += await _purge_upload(registry, upload_id, idle_since_us)
+        last = idle[-1]
     return purged
+
+
+async def _purge_upload(registry: Registry, upload_id: str, idle_since_us: int) -> bool:
+    """Whether it was taken away; one that fails holds up no other, and has its next turn."""
+    try:
+        async with registry.store.stage(upload_id) as staged:
+            # Asked again now that nobody else can: a client may just have gone on.
+            if await registry.database.read(uploads.goes_on, upload_id, idle_since_us):
+                return False
+            await staged.cut(0)
+            ended = await registry.database.write_soon(uploads.end, upload_id)
+        await discard(registry, upload_id)
+    except StagedBusy:
+        return False
+    except (RegistryError, OSError) as error:
+        log.warning("an unfinished upload could not be purged", upload=upload_id, error=repr(error))
+        return False
+    return ended
 
 
 async def _purge_bytes_without_row(registry: Registry, idle_seconds: float) -> int:

@@ -114,7 +114,13 @@ async def push(
 async def cancel(registry: Registry, session: Session) -> None:
     """Forget the upload and its bytes (end-14)."""
     await _find(registry, session)
-    await registry.database.write_soon(uploads.end, session.id)
+    try:
+        async with registry.store.stage(session.id) as staged:
+            await _find(registry, session)
+            await staged.cut(0)  # first: on a full disk only this makes the room that the database needs
+            await registry.database.write_soon(uploads.end, session.id)
+    except StagedBusy:  # whoever writes to it finds the row gone at the end
+        await registry.database.write_soon(uploads.end, session.id)
     await discard(registry, session.id)
 
 
@@ -159,7 +165,8 @@ async def _cut(registry: Registry, upload: Upload, staged: Staged) -> None:
     try:
         await staged.cut(upload.size)
     except StagedBytesLost:
-        # Power was cut. Another process may still have the hash of the lost bytes at hand, so nobody goes on here.
+        # Power was cut, or a cancel or purge got no further than to free the bytes. Another process may still have
+        # the hash of the lost bytes at hand, so nobody goes on here.
         await registry.database.write_soon(uploads.end, upload.id)
         raise BlobUploadUnknown(upload.id) from None
 

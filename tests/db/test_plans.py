@@ -163,8 +163,8 @@ LOOKUPS: Final[dict[str, Callable[[Connection], object]]] = {
     "upload": lambda c: uploads.find(c, "upload5", APP, "anonymous"),
     "upload goes on": lambda c: uploads.resize(c, "upload5", 5),
     "upload ends": lambda c: uploads.end(c, "upload5"),
-    "idle uploads": lambda c: uploads.idle(c, 50, 100),
-    "idle upload ends": lambda c: uploads.end_idle(c, "upload5", 50),
+    "idle uploads": lambda c: uploads.idle(c, 50, "", 100),
+    "upload that goes on": lambda c: uploads.goes_on(c, "upload5", 50),
 }
 
 

@@ -66,14 +66,15 @@ async def test_idle(database: Database) -> None:
     for upload_id in ("old", "older", "gone on"):
         await database.write(touched, upload_id, hour_ago - 1)
     await database.write_soon(uploads.resize, "gone on", 0)
-    assert sorted(await database.read(uploads.idle, hour_ago, 10)) == ["old", "older"]
-    assert len(await database.read(uploads.idle, hour_ago, 1)) == 1
+    assert await database.read(uploads.idle, hour_ago, "", 10) == ["old", "older"]
+    assert await database.read(uploads.idle, hour_ago, "", 1) == ["old"]
+    assert await database.read(uploads.idle, hour_ago, "old", 10) == ["older"]
 
 
-async def test_end_idle(database: Database) -> None:
-    """An upload that was idle when it was looked at and then went on is not ended."""
+async def test_goes_on(database: Database) -> None:
+    """An upload goes on when it is there and was touched since then."""
     await database.write_soon(uploads.start, Upload("one", 0, "sha256"), APP, ANYBODY)
     await database.write(touched, "one", 1000)
-    assert await database.write_soon(uploads.end_idle, "one", 1000) is False
-    assert await database.write_soon(uploads.end_idle, "one", 1001) is True
-    assert await database.write_soon(uploads.end_idle, "one", 1001) is False
+    assert await database.read(uploads.goes_on, "one", 1000) is True
+    assert await database.read(uploads.goes_on, "one", 1001) is False
+    assert await database.read(uploads.goes_on, "two", 0) is False

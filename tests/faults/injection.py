@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from registry.db.database import Database
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from registry.oci.digest import Digest
+    from registry.operations.registry import Registry
     from registry.storage.contract import BlobReader, BlobStore, Staged, StagedUpload, StoredBlob
 
 T = TypeVar("T")
@@ -74,6 +76,31 @@ class Faults:
 
         request.get_loop().call_soon_threadsafe(cancel)
         assert done.wait(_CANCEL_SECONDS_MAX), "the loop is blocked"
+
+
+class Steps(Faults):
+    """Strikes nowhere, and writes down the steps that are passed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def step(self, name: str) -> None:
+        """Pass a step."""
+        self.names.append(name)
+
+    def of(self, registry: Registry) -> Registry:
+        """The same registry, whose steps are written down."""
+        return replace(
+            registry,
+            database=FaultyDatabase(registry.database, self),
+            store=FaultyStore(registry.store, self),
+        )
+
+    def between(self, first: str, last: str) -> list[str]:
+        """The steps between these two."""
+        start = self.names.index(first) + 1
+        return self.names[start : self.names.index(last, start)]
 
 
 class FaultyDatabase(Database):

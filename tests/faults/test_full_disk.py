@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
+import time
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -90,6 +92,55 @@ async def test_start_on_full_disk(tmp_path: Path) -> None:
                 resize(2 * _DISK_MEGABYTES)
                 await push_app(Client(http, client.ledger), "after", 1_000_000)
                 assert await client.ledger.faults(http) == []
+        assert problems(data) == ""
+
+
+async def fill_with_uploads(client: Client) -> list[str]:
+    """Start uploads that nobody finishes until not even the smallest of them has room; those that hold some bytes."""
+    uploads = []
+    for size in (1_000_000, 50_000, 1_000, 1):
+        for _ in range(_PUSHES_MAX):
+            try:
+                upload = await client.start("app")
+                await client.ask(202, "PATCH", upload, content=os.urandom(size))
+            except Refused as refused:
+                assert refused.status == 507, refused
+                break
+            uploads.append(upload)
+        else:
+            raise AssertionError("the disk did not fill")
+    return uploads
+
+
+async def test_cancel_on_full_disk(tmp_path: Path) -> None:
+    """On a disk that unfinished uploads have filled, one can be cancelled, and that makes room for a push."""
+    data = tmp_path / "disk"
+    with small_disk(data, _DISK_MEGABYTES), doomed_server(data) as (server, _):
+        async with client_of(server) as client:
+            await push_app(client, "before", 1000)
+            largest, *_ = await fill_with_uploads(client)
+            await client.ask(204, "DELETE", largest)
+            await client.ask(404, "GET", largest)
+            await push_app(client, "after", 200_000)
+            assert await client.ledger.faults(client.http) == []
+        assert problems(data) == ""
+
+
+async def test_purge_on_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that unfinished uploads have filled, they are purged when they were idle, and pushes go on."""
+    monkeypatch.setenv("REGISTRY_UPLOADS__IDLE_SECONDS_MAX", "8")
+    monkeypatch.setenv("REGISTRY_UPLOADS__PURGE_INTERVAL_SECONDS", "0.5")
+    data = tmp_path / "disk"
+    with small_disk(data, _DISK_MEGABYTES), doomed_server(data) as (server, _):
+        async with client_of(server) as client:
+            uploads = await fill_with_uploads(client)
+            deadline = time.monotonic() + 60
+            while any((data / "uploads").iterdir()):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)
+            await client.ask(404, "GET", uploads[0])
+            await push_app(client, "after", 10_000_000)
+            assert await client.ledger.faults(client.http) == []
         assert problems(data) == ""
 
 

@@ -11,8 +11,10 @@ import structlog
 from sqlalchemy import Connection, update
 
 from registry.db.schema import uploads as table
+from registry.oci.errors import StorageFull
 from registry.operations import purging, uploads
 from registry.operations.purging import purge, purge_forever
+from tests.faults.injection import Steps
 from tests.support.images import blob
 from tests.support.registries import ANYBODY, APP, changed, problems, push_blobs, read_blob, stream
 
@@ -96,18 +98,56 @@ async def test_held_bytes_stay(registry: Registry) -> None:
 
 
 async def test_upload_that_goes_on_stays(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An upload that was idle when it was looked at, and then went on, stays."""
-    session = await start(registry, idle=True)
-    end_idle = purging.uploads.end_idle
-
-    def touch_first(connection: Connection, upload_id: str, idle_since_us: int) -> bool:
-        last_touched(connection, upload_id, 2**60)
-        return end_idle(connection, upload_id, idle_since_us)
-
-    monkeypatch.setattr(purging.uploads, "end_idle", touch_first)
+    """An upload that was idle when it was looked for, and then went on, stays with all of its bytes."""
+    session = await start(registry, idle=False)
+    monkeypatch.setattr(purging.uploads, "idle", lambda _c, _since, last, _n: [] if last else [session.id])
     assert await purge(registry) == 0
-    assert await uploads.status(registry, session) == 4
-    assert await staged(registry) == {session.id}
+    assert await uploads.append(registry, session, None, stream(b" more")) == 9
+
+
+async def test_upload_that_is_written_to_stays(registry: Registry) -> None:
+    """While a request holds the bytes of an upload it stays, however long ago its row was touched; others go."""
+    held, idle = await start(registry, idle=True), await start(registry, idle=True)
+    async with registry.store.stage(held.id) as bytes_of_it:
+        assert await purge(registry) == 1
+        assert bytes_of_it.size == 4
+    assert (await exists(registry, held), await exists(registry, idle)) == (True, False)
+
+
+async def test_bytes_go_before_the_row(registry: Registry) -> None:
+    """The bytes are freed while they are held and before the row goes: a full disk has room for that only then."""
+    await start(registry, idle=True)
+    steps = Steps()
+    assert await purge(steps.of(registry)) == 1
+    assert steps.between("after stage", "before discard") == [
+        "before a read",
+        "before a read is committed",
+        "after a read",
+        "before cut",
+        "after cut",
+        "before a write",
+        "before a write is committed",
+        "after a write",
+    ]
+
+
+async def test_failure_holds_up_no_other(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one upload cannot be taken away the others are, and the next turn takes it."""
+    idle = [await start(registry, idle=True) for _ in range(3)]
+    stuck = min(session.id for session in idle)
+    end = purging.uploads.end
+
+    def end_others(connection: Connection, upload_id: str) -> bool:
+        if upload_id == stuck:
+            raise StorageFull
+        return end(connection, upload_id)
+
+    with monkeypatch.context() as patched, structlog.testing.capture_logs() as logs:
+        patched.setattr(purging.uploads, "end", end_others)
+        assert await purge(registry) == 2
+    assert [entry["upload"] for entry in logs] == [stuck]
+    assert await purge(registry) == 1
+    assert await staged(registry) == set()
 
 
 async def test_replicas_purge_together(registry: Registry) -> None:

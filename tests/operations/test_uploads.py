@@ -22,6 +22,7 @@ from registry.oci.ranges import ChunkRange
 from registry.operations import blobs, uploads
 from registry.operations.purging import purge
 from registry.storage.contract import CHUNK_BYTES
+from tests.faults.injection import Steps
 from tests.support.registries import ANYBODY, APP, COPY, changed, problems, read_blob, stream
 
 if TYPE_CHECKING:
@@ -111,6 +112,41 @@ async def test_cancel(registry: Registry, session: Session) -> None:
     await uploads.cancel(registry, session)
     await assert_unknown(registry, session)
     assert await staged(registry) == set()
+
+
+async def test_cancel_frees_the_bytes_first(registry: Registry, session: Session) -> None:
+    """Bytes go while they are held, before the row does: a full disk has room for that only then."""
+    await uploads.append(registry, session, None, stream(CONTENT))
+    steps = Steps()
+    await uploads.cancel(steps.of(registry), session)
+    assert steps.between("after stage", "before discard") == [
+        "before a look",
+        "before a look is committed",
+        "after a look",
+        "before cut",
+        "after cut",
+        "before a write",
+        "before a write is committed",
+        "after a write",
+    ]
+
+
+async def test_cancel_of_another_upload_frees_nothing(registry: Registry, session: Session) -> None:
+    """Whose upload it is not finds it unknown, and its bytes stay."""
+    await uploads.append(registry, session, None, stream(CONTENT))
+    with pytest.raises(BlobUploadUnknown):
+        await uploads.cancel(registry, uploads.Session(session.id, APP, User("alice")))
+    assert await uploads.append(registry, session, None, stream(b"more")) == len(CONTENT) + 4
+
+
+async def test_freed_upload_has_ended(registry: Registry, session: Session) -> None:
+    """After a crash between freeing the bytes and taking the row away, nobody goes on with the upload."""
+    await uploads.append(registry, session, None, stream(CONTENT))
+    async with registry.store.stage(session.id) as held:
+        await held.cut(0)
+    with pytest.raises(BlobUploadUnknown):
+        await uploads.append(registry, session, None, stream(b"more"))
+    await assert_unknown(registry, session)
 
 
 async def test_whose_upload(registry: Registry, session: Session) -> None:
