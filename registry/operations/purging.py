@@ -61,11 +61,13 @@ async def _purge_upload(registry: Registry, upload_id: str, idle_since_us: int) 
     """Whether it was taken away; one that fails holds up no other, and has its next turn."""
     try:
         async with registry.store.stage(upload_id) as staged:
-            # Asked again now that nobody else can: a client may just have gone on.
+            # Asked again now that nobody else can, or in the end in one step: a client may just have gone on.
             if await registry.database.read(uploads.goes_on, upload_id, idle_since_us):
                 return False
             await staged.cut(0)
-            ended = await registry.database.write_soon(uploads.end, upload_id)
+            ended = await registry.database.write_soon(uploads.end_idle, upload_id, idle_since_us)
+            if not ended and await registry.database.read(uploads.exists, upload_id):
+                return False
         await discard(registry, upload_id)
     except StagedBusy:
         return False

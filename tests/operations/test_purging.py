@@ -135,15 +135,15 @@ async def test_failure_holds_up_no_other(registry: Registry, monkeypatch: pytest
     """Where one upload cannot be taken away the others are, and the next turn takes it."""
     idle = [await start(registry, idle=True) for _ in range(3)]
     stuck = min(session.id for session in idle)
-    end = purging.uploads.end
+    end_idle = purging.uploads.end_idle
 
-    def end_others(connection: Connection, upload_id: str) -> bool:
+    def end_others(connection: Connection, upload_id: str, idle_since_us: int) -> bool:
         if upload_id == stuck:
             raise StorageFull
-        return end(connection, upload_id)
+        return end_idle(connection, upload_id, idle_since_us)
 
     with monkeypatch.context() as patched, structlog.testing.capture_logs() as logs:
-        patched.setattr(purging.uploads, "end", end_others)
+        patched.setattr(purging.uploads, "end_idle", end_others)
         assert await purge(registry) == 2
     assert [entry["upload"] for entry in logs] == [stuck]
     assert await purge(registry) == 1

@@ -19,7 +19,7 @@ from registry.oci.errors import (
     UploadOutOfOrder,
 )
 from registry.oci.ranges import ChunkRange
-from registry.operations import blobs, uploads
+from registry.operations import blobs, sessions, uploads
 from registry.operations.purging import purge
 from registry.storage.contract import CHUNK_BYTES
 from tests.faults.injection import Steps
@@ -325,7 +325,7 @@ async def test_bytes_that_were_lost(registry: Registry, session: Session) -> Non
 
 async def test_busy(registry: Registry, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one request writes, another is refused with what was acknowledged; the first is not disturbed."""
-    monkeypatch.setattr(uploads, "_BUSY_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(sessions, "_BUSY_SECONDS_MAX", 0.1)
     await uploads.append(registry, session, None, stream(b"one "))
     async with registry.store.stage(session.id):
         for request in (
@@ -344,7 +344,7 @@ async def test_busy_for_a_moment(registry: Registry, session: Session) -> None:
         request = asyncio.create_task(uploads.append(registry, session, None, stream(b"two ")))
         await asyncio.sleep(0.1)
         await held.write(b"one ")
-        await registry.database.write_soon(rows.resize, session.id, 4)
+        await registry.database.write_soon(rows.resize, rows.Upload(session.id, 0, "sha256"), 4, "")
     assert await request == 8
 
 
