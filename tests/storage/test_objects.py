@@ -1,0 +1,308 @@
+"""The object store keeps the contract, on a real S3 server."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import obstore
+import pytest
+from obstore.exceptions import PermissionDeniedError
+
+from registry.oci.digest import Digest
+from registry.oci.errors import Unavailable
+from registry.storage.contract import CHUNK_BYTES, BlobMissing, StoredBlob
+from registry.storage.objects import service
+from registry.storage.objects.layout import (
+    Index,
+    Segment,
+    encode_state,
+    index_key,
+    new_segment_key,
+    upload_key,
+)
+from registry.storage.objects.service import PART_BYTES, Bucket, Service
+from registry.storage.objects.store import ObjectStore
+from tests.s3 import REGION, S3Server
+from tests.storage.contract import (
+    CONTENT,
+    DIGEST,
+    StatefulStoreContract,
+    assert_missing,
+    blobs_of,
+    publish,
+    read,
+    uploads_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.anyio
+
+
+def put(store: ObjectStore, key: str, content: bytes) -> None:
+    """Write an object, past the store."""
+    obstore.put(store.service._store, key, content)
+
+
+def get(store: ObjectStore, key: str) -> bytes:
+    """Read an object, past the store."""
+    return bytes(obstore.get(store.service._store, key).bytes())
+
+
+@pytest.fixture
+def store(s3: S3Server) -> Iterator[ObjectStore]:
+    """Give an empty store."""
+    with closing(ObjectStore(Bucket(s3.new_url(), s3.endpoint, REGION, allow_http=True))) as store:
+        yield store
+
+
+class ObjectStoreContract(StatefulStoreContract):
+    """See the contract; the back doors to a bucket."""
+
+    def put_blob(self, store: ObjectStore, digest: Digest, content: bytes) -> None:
+        """See the contract."""
+        segment = Segment(new_segment_key("past"), len(content))
+        put(store, segment.key, content)
+        put(store, index_key(digest), Index((segment,)).encode())
+
+    def get_blob(self, store: ObjectStore, digest: Digest) -> bytes | None:
+        """See the contract."""
+        try:
+            index = Index.decode(get(store, index_key(digest)))
+        except FileNotFoundError:
+            return None
+        return b"".join(get(store, segment.key) for segment in index.segments)
+
+    def put_staged(self, store: ObjectStore, upload: str, content: bytes) -> str:
+        """See the contract."""
+        segment = Segment(new_segment_key(upload), len(content))
+        put(store, upload_key(upload), b"")
+        put(store, segment.key, content)
+        return encode_state(upload, [segment])
+
+
+class TestObjectStore(ObjectStoreContract):
+    """See the contract."""
+
+    @pytest.fixture
+    def store(self, store: ObjectStore) -> ObjectStore:
+        """Give an empty store."""
+        return store
+
+
+def keys(store: ObjectStore, prefix: str = "") -> list[str]:
+    """Every object below a prefix."""
+    return sorted(entry["path"] for page in obstore.list(store.service._store, prefix) for entry in page)
+
+
+@pytest.fixture
+async def opened(store: ObjectStore) -> ObjectStore:
+    """Give an empty store, ready for use."""
+    await store.open()
+    return store
+
+
+async def test_tree(opened: ObjectStore) -> None:
+    """Objects lie where `layout.py` says; a blob that came at once is one object, which holds nothing else."""
+    await publish(opened, "one", CONTENT)
+    async with opened.stage("two") as staged:
+        await staged.write(b"some")
+        await staged.flush()
+    async with opened.reader(DIGEST) as reader:
+        assert reader.segment is not None
+        assert get(opened, reader.segment.key) == CONTENT
+    names = [re.sub("[0-9a-f]{16}$", "NONCE", key) for key in keys(opened) if not key.startswith("blobs/")]
+    assert names == [
+        "ready",
+        "segments/one/NONCE",
+        "segments/one/published",
+        "segments/two/NONCE",
+        "uploads/two",
+    ]
+    assert keys(opened, "blobs") == [f"blobs/sha256/{DIGEST.encoded[:2]}/{DIGEST.encoded}"]
+
+
+async def test_large_blob(opened: ObjectStore) -> None:
+    """A blob of many parts and of several segments is read in pieces and in ranges, across their borders."""
+    content = os.urandom(3 * PART_BYTES + 12_345)
+    async with opened.stage("upload") as staged:
+        for start in range(0, len(content), CHUNK_BYTES):
+            await staged.write(content[start : start + CHUNK_BYTES])
+            if start == 9 * CHUNK_BYTES:
+                await staged.flush()
+        await staged.publish(Digest.of(content))
+    async with opened.reader(Digest.of(content)) as reader:
+        assert reader.segment is None
+        assert b"".join([piece async for piece in reader.pieces(reader.size)]) == content
+        border = 10 * CHUNK_BYTES
+        for offset, length in ((border - 5, 10), (0, 1), (len(content) - 3, 10), (border, CHUNK_BYTES)):
+            assert await reader.read(offset, length) == content[offset : offset + length]
+
+
+async def test_deleted_bytes_go_later(opened: ObjectStore) -> None:
+    """What a deleted blob leaves is there for its readers until it is swept, and then nothing is."""
+    await publish(opened, "upload", CONTENT)
+    await opened.delete(DIGEST)
+    assert await opened.sweep(3600) == 0
+    assert len(keys(opened, "segments")) == 2
+    assert await opened.sweep(-1) == 1
+    assert keys(opened) == ["ready"]
+
+
+async def test_replaced_bytes_go_later(opened: ObjectStore) -> None:
+    """What a second push of a blob replaces is taken away by a sweep, and the second push's bytes stay."""
+    await publish(opened, "one", CONTENT)
+    await publish(opened, "two", CONTENT)
+    await opened.sweep(-1)
+    assert {key.split("/")[1] for key in keys(opened, "segments")} == {"two"}
+    assert await read(opened, DIGEST) == CONTENT
+
+
+async def test_index_that_comes_back(opened: ObjectStore) -> None:
+    """Where a held-up request puts an index back that was replaced, its segments are not swept away under it."""
+    await publish(opened, "one", CONTENT)
+    index = get(opened, index_key(DIGEST))
+    await publish(opened, "two", CONTENT)
+    put(opened, index_key(DIGEST), index)
+    await opened.sweep(-1)
+    await opened.discard("one")
+    await opened.discard("two")
+    assert await read(ObjectStore(opened.service.bucket), DIGEST) == CONTENT
+    assert {key.split("/")[1] for key in keys(opened, "segments")} == {"one"}
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+async def test_pushed_by_many_at_once(opened: ObjectStore, conditional: bool) -> None:  # noqa: FBT001
+    """However many push one blob at the same moment, it is whole; with conditional writes, nothing else stays."""
+    assert opened.service._conditional
+    opened.service._conditional = conditional
+    await asyncio.gather(*(publish(opened, f"upload{number}", CONTENT) for number in range(8)))
+    await opened.sweep(-1)
+    assert await read(ObjectStore(opened.service.bucket), DIGEST) == CONTENT
+    assert await blobs_of(opened) == {StoredBlob(DIGEST, len(CONTENT))}
+    if conditional:
+        assert len(keys(opened, "segments")) == 2
+
+
+async def test_crash_while_publishing(opened: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever request of a publication is the last: the blob is whole or not there, and what was staged can go."""
+    for number in itertools.count():
+        with monkeypatch.context() as patch:
+            steps = FailingAfter(opened.service, number, patch)
+            try:
+                await publish(opened, f"upload{number}", CONTENT)
+            except ZeroDivisionError:
+                pass
+            else:
+                break
+        fresh = ObjectStore(opened.service.bucket)
+        there = is_published(fresh)
+        await fresh.discard(f"upload{number}")
+        assert await uploads_of(fresh) == set()
+        assert there == (DIGEST in {blob.digest for blob in await blobs_of(fresh)})
+        if there:
+            assert await read(fresh, DIGEST) == CONTENT
+            await fresh.delete(DIGEST)
+        await fresh.sweep(-1)
+        assert keys(fresh) == ["ready"], steps.failed
+
+
+def is_published(store: ObjectStore) -> bool:
+    """Whether there is an index."""
+    return bool(keys(store, "blobs"))
+
+
+class FailingAfter:
+    """Lets so many requests to the service through, and fails all that come then."""
+
+    def __init__(self, service: Service, requests: int, patch: pytest.MonkeyPatch) -> None:
+        self.failed = ""
+        self._left = requests
+        for name in ("get", "put", "replace", "delete", "has", "complete"):
+            patch.setattr(service, name, self._counted(name, getattr(service, name)))
+
+    def _counted(self, name: str, request: Callable[..., Any]) -> Callable[..., Any]:
+        async def counted(*args: Any) -> Any:
+            self._left -= 1
+            if self._left < 0:
+                self.failed = self.failed or name
+                raise ZeroDivisionError(name)
+            return await request(*args)
+
+        return counted
+
+
+async def test_lost_segment(opened: ObjectStore) -> None:
+    """Where the bytes behind an index are gone, the blob is missing: when it is opened, and when it is read."""
+    await publish(opened, "upload", CONTENT)
+    async with opened.reader(DIGEST) as reader:
+        assert reader.segment
+        obstore.delete(opened.service._store, reader.segment.key)
+        with pytest.raises(BlobMissing):
+            await reader.read(0, 1)
+    await assert_missing(opened, DIGEST)
+
+
+async def test_completed_though_the_answer_was_lost(
+    opened: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment whose last request was done and not answered counts; one that is not there does not."""
+
+    class Lost:
+        def __init__(self, file: Any, *, done: bool) -> None:
+            self._file, self._done = file, done
+
+        async def write(self, chunk: bytes) -> None:
+            await self._file.write(chunk)
+
+        async def close(self) -> None:
+            if self._done:
+                await self._file.close()
+            raise FileNotFoundError("no such upload")
+
+    writer = opened.service.writer
+    monkeypatch.setattr(opened.service, "writer", lambda key: Lost(writer(key), done=True))
+    await publish(opened, "upload", CONTENT)
+    assert await read(opened, DIGEST) == CONTENT
+    monkeypatch.setattr(opened.service, "writer", lambda key: Lost(writer(key), done=False))
+    with pytest.raises(Unavailable):
+        await publish(opened, "other", b"other")
+
+
+async def test_service_is_away(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that does not answer is told of as such, after a few seconds where somebody asks how we are."""
+    monkeypatch.setattr(service, "_RETRIES_MAX", 1)
+    away = ObjectStore(Bucket(s3.new_url(), "http://127.0.0.1:9", REGION, allow_http=True))
+    with pytest.raises(Unavailable):
+        await away.ping()
+    with pytest.raises(Unavailable):
+        await away.open()
+    with pytest.raises(Unavailable):
+        await publish(away, "upload", CONTENT)
+
+
+async def test_wrong_key(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is not let in hears so at the start."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(PermissionDeniedError):
+        await ObjectStore(Bucket(s3.new_url(), s3.endpoint, REGION, allow_http=True)).open()
+
+
+async def test_signed_url(opened: ObjectStore, s3: S3Server) -> None:
+    """A signed URL lets somebody without keys read the object, or a part of it, and tells no secret."""
+    await publish(opened, "upload", CONTENT)
+    async with opened.reader(DIGEST) as reader:
+        assert reader.segment
+        url = await opened.service.presign(reader.segment.key, 60)
+    assert s3.secret_key not in url
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(url)).content == CONTENT
+        assert (await client.get(url, headers={"range": "bytes=2-3"})).content == CONTENT[2:4]
+        assert (await client.get(url.replace("X-Amz-Signature=", "X-Amz-Signature=0"))).status_code == 403
