@@ -77,6 +77,10 @@ class BlobReader(Protocol):
         """A descriptor of the file in which the blob lies, whole and alone; None where there is no such file."""
         ...
 
+    async def url(self, seconds: float) -> str | None:
+        """Where anybody can read the blob, whole and alone, for so long; None where there is no such place."""
+        ...
+
     async def read(self, offset: int, length: int) -> bytes:
         """The bytes from `offset` on, `length` of them or as many as there are."""
         ...

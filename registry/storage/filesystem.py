@@ -247,6 +247,10 @@ class FilesystemReader:
         self.file = -1
         self.size = 0
 
+    async def url(self, seconds: float) -> None:
+        """See the contract."""
+        del seconds
+
     async def read(self, offset: int, length: int) -> bytes:
         """See the contract."""
         if self._ahead is not None:

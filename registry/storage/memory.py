@@ -139,6 +139,10 @@ class MemoryReader:
         self._content = content
         self.size = len(content)
 
+    async def url(self, seconds: float) -> None:
+        """See the contract."""
+        del seconds
+
     async def read(self, offset: int, length: int) -> bytes:
         """See the contract."""
         return self._content[offset : offset + length]

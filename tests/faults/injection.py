@@ -271,6 +271,10 @@ class FaultyReader:
         """See the contract."""
         return self._inner.size
 
+    async def url(self, seconds: float) -> str | None:
+        """See the contract."""
+        return await self._inner.url(seconds)
+
     async def read(self, offset: int, length: int) -> bytes:
         """See the contract."""
         self._faults.step("before read of a blob")

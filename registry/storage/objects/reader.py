@@ -46,10 +46,11 @@ class ObjectReader:
         self._next = -1
         self.size = index.size
 
-    @property
-    def segment(self) -> Segment | None:
-        """The one object that holds the whole blob, and nothing else; None where there are more of them."""
-        return self._index.segments[0] if len(self._index.segments) == 1 else None
+    async def url(self, seconds: float) -> str | None:
+        """See the contract; a blob that came in one request is one object."""
+        if len(self._index.segments) != 1:
+            return None
+        return await self._service.presign(self._index.segments[0].key, seconds)
 
     async def read(self, offset: int, length: int) -> bytes:
         """See the contract; who reads on where the last read ended is expected to go on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,14 +44,15 @@ log = structlog.get_logger(__name__)
 class Bucket:
     """Which bucket: `url` as s3://bucket/prefix, gs://bucket/prefix or az://account/container/prefix.
 
-    `endpoint`: of a service of the same kind that is not the vendor's own. Credentials are found where the vendor's
-    own programs look for them.
+    `endpoint`: of a service of the same kind that is not the vendor's own; `public_endpoint`: where clients reach it,
+    if elsewhere. Credentials are found where the vendor's own programs look for them.
     """
 
     url: str
     endpoint: str | None = None
     region: str | None = None
     allow_http: bool = False
+    public_endpoint: str | None = None
 
     @property
     def scheme(self) -> str:
@@ -81,12 +82,17 @@ class Service:
         self.bucket = bucket
         self._store: Any = _open(bucket, _RETRIES_MAX, _RETRY_SECONDS_MAX)
         self._impatient: Any = _open(bucket, 0, _PING_SECONDS_MAX)
+        self._public: Any = self._store
+        if bucket.public_endpoint is not None:
+            self._public = _open(replace(bucket, endpoint=bucket.public_endpoint), 0, _PING_SECONDS_MAX)
         self._conditional = False
 
     async def make_ready(self) -> None:
-        """See that the bucket can be written to, and whether the service knows conditional writes."""
-        with _told():
+        """See whether the service knows conditional writes; OSError where the bucket cannot be written to."""
+        try:
             await obstore.put_async(self._store, READY, b"")
+        except BaseError as error:
+            raise OSError(f"{self.bucket.url} cannot be used: {_first_of(error)}") from error
         try:
             await obstore.put_async(self._impatient, READY, b"", mode="create")
         except AlreadyExistsError:
@@ -185,7 +191,7 @@ class Service:
     async def presign(self, key: str, seconds: float) -> str:
         """A URL from which anybody can read the object for so long."""
         with _told():
-            url: str = await obstore.sign_async(self._store, "GET", key, timedelta(seconds=seconds))
+            url: str = await obstore.sign_async(self._public, "GET", key, timedelta(seconds=seconds))
         return url
 
 
@@ -227,13 +233,18 @@ async def _delete(store: Any, keys: list[str]) -> None:  # noqa: ANN401 - obstor
                 continue
 
 
+def _first_of(error: BaseError) -> str:
+    """What obstore says in words, without the insides that it adds."""
+    return str(error).partition("\n\n")[0]
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """Failures of the service, after all retries, as what a client is told; its operator finds them in the log."""
     try:
         yield
     except GenericError as error:
-        log.warning("object storage fails", error=str(error))
+        log.warning("object storage fails", error=_first_of(error))
         raise Unavailable("the storage does not answer at the moment; try again") from error
     except NotSupportedError as error:
         raise RuntimeError("the object storage service cannot do this") from error

@@ -57,7 +57,7 @@ class ObjectStore:
         self._indexes: OrderedDict[Digest, Index] = OrderedDict()
 
     async def open(self) -> None:
-        """See that the bucket can be used; Unavailable, or the service's error, where it cannot."""
+        """See that the bucket can be used; OSError where it cannot."""
         await self.service.make_ready()
 
     async def ping(self) -> None:
