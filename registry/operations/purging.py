@@ -20,6 +20,8 @@ from registry.operations.uploads import discard
 from registry.storage.contract import StagedBusy
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from registry.operations.registry import Registry
 
 _PORTION: Final = 100
@@ -28,22 +30,34 @@ log = structlog.get_logger(__name__)
 
 
 async def purge_forever(registry: Registry, interval_seconds: float) -> None:
-    """Purge again and again; a failure is logged, and the next turn tries again."""
+    """Purge again and again, at one replica; a failure is logged, and the next turn tries again."""
     while True:
-        # Not all replicas at the same moment; that they do it more than once is harmless.
-        await asyncio.sleep(interval_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        pause = asyncio.create_task(asyncio.sleep(interval_seconds * random.uniform(0.5, 1.5)))  # noqa: S311 - no secret
         try:
-            purged = await purge(registry)
+            await _take_turn(registry, pause)
         except Exception:
             log.exception("purging unfinished uploads failed")
-        else:
-            if purged:
-                log.info("purged unfinished uploads", uploads=purged)
+        await pause
+
+
+async def _take_turn(registry: Registry, pause: Awaitable[None]) -> None:
+    """Purge after the pause, unless another replica was waiting to do so already.
+
+    Who waits first goes on doing it: the others find the place taken at each of their turns, until it is free.
+    """
+    async with registry.database.alone("purging") as alone:
+        if not alone:
+            return
+        await pause
+        if purged := await purge(registry):
+            log.info("purged unfinished uploads", uploads=purged)
 
 
 async def purge(registry: Registry) -> int:
     """Take away what was idle for too long; how many uploads that were."""
     idle_seconds = registry.settings.upload_idle_seconds_max
+    if swept := await registry.store.sweep(idle_seconds):
+        log.info("swept what deleted blobs and broken pushes have left", objects=swept)
     return await _purge_rows(registry, idle_seconds) + await _purge_bytes_without_row(registry, idle_seconds)
 
 

@@ -16,6 +16,7 @@ from registry.db.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy import Connection
 
@@ -110,6 +111,10 @@ class FaultyDatabase(Database):
         self._inner = inner
         self._faults = faults
         self.engine = inner.engine
+
+    def alone(self, task: str) -> AbstractAsyncContextManager[bool]:
+        """See Database."""
+        return self._inner.alone(task)
 
     def close(self) -> None:
         """See Database."""

@@ -171,7 +171,7 @@ async def test_purge_forever(registry: Registry) -> None:
     turns = asyncio.Queue[str]()
 
     class Failing:
-        async def read(self, *_: object) -> None:
+        def alone(self, *_: object) -> None:
             turns.put_nowait("turn")
             raise ZeroDivisionError
 
@@ -186,3 +186,27 @@ async def test_purge_forever(registry: Registry) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await task
     assert {entry["event"] for entry in logs} == {"purging unfinished uploads failed"}
+
+
+async def test_one_replica_purges(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several replicas one purges, turn after turn; when it ends, another goes on."""
+    turns = asyncio.Queue[int]()
+
+    async def purge_counted(registry: Registry) -> int:
+        turns.put_nowait(id(registry))
+        return 0
+
+    monkeypatch.setattr(purging, "purge", purge_counted)
+    replicas = [registry, changed(registry), changed(registry)]
+    running = {id(replica): asyncio.create_task(purge_forever(replica, 0.02)) for replica in replicas}
+    async with asyncio.timeout(60):
+        while running:
+            at_work = [await turns.get() for _ in range(5)][-1]
+            await end(running.pop(at_work))
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait for it."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
