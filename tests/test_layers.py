@@ -38,6 +38,7 @@ LIBRARIES = {
     "alembic": {"db"},
     "aiofiles": {"storage"},
     "obstore": {"storage"},
+    "botocore": {"storage"},
 }
 # Rooms without any input or output, and what would be some.
 PURE = {"oci", "policy"}

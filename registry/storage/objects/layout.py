@@ -30,7 +30,7 @@ BLOBS: Final = "blobs"
 UPLOADS: Final = "uploads"
 LEFTOVERS: Final = "leftovers"
 READY: Final = "ready"
-_SEGMENTS: Final = "segments"
+SEGMENTS: Final = "segments"
 _PUBLISHED: Final = "published"
 
 
@@ -101,7 +101,7 @@ def decode_state(upload: str, state: str) -> list[Segment]:
 
 def segments_prefix(upload: str) -> str:
     """Below this lie the segments of an upload, and nothing else but `published_key`."""
-    return f"{_SEGMENTS}/{upload}"
+    return f"{SEGMENTS}/{upload}"
 
 
 def new_segment_key(upload: str) -> str:

@@ -59,6 +59,16 @@ class Bucket:
         """s3, gs or az."""
         return self.url.partition(":")[0]
 
+    @property
+    def name(self) -> str:
+        """The bucket's own name."""
+        return self.url.split("/")[2]
+
+    @property
+    def prefix(self) -> str:
+        """What stands before every key, without a slash at its end; may be empty."""
+        return "/".join(self.url.split("/")[3:]).strip("/")
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

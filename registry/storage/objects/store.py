@@ -34,6 +34,7 @@ from registry.storage.objects.layout import (
     segments_prefix,
     upload_key,
 )
+from registry.storage.objects.multipart import abort_abandoned
 from registry.storage.objects.reader import ObjectReader
 from registry.storage.objects.service import Changed, Found, Service
 from registry.storage.objects.staged import ObjectStaged
@@ -113,10 +114,12 @@ class ObjectStore:
             yield StagedUpload(entry["path"].rpartition("/")[2], entry["last_modified"].timestamp())
 
     async def sweep(self, age_seconds: float) -> int:
-        """See the contract: what deleted and replaced blobs have left over."""
-        swept = 0
+        """See the contract: what deleted and replaced blobs and broken connections have left over."""
+        since = time.time() - age_seconds
+        busy = {staged.upload async for staged in self.uploads() if staged.modified > since}
+        swept = await abort_abandoned(self.service.bucket, age_seconds, busy)
         async for entry in self.service.list(LEFTOVERS):
-            if entry["last_modified"].timestamp() <= time.time() - age_seconds:
+            if entry["last_modified"].timestamp() <= since:
                 await self._take_away(entry["path"])
                 swept += 1
         return swept
@@ -150,7 +153,10 @@ class ObjectStore:
         await self.service.put(leftover_key(), leftover.encode())
 
     async def _take_away(self, key: str) -> None:
-        leftover = Leftover.decode((await self.service.get(key)).content)
+        try:
+            leftover = Leftover.decode((await self.service.get(key)).content)
+        except FileNotFoundError:  # another replica was faster
+            return
         await self.service.delete(leftover.keys - await self._used_by(leftover.digest))
         await self.service.delete([key])
 
