@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from registry.storage.objects.service import Bucket
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -45,6 +47,10 @@ class S3Server:
     def new_url(self) -> str:
         """The URL of a place without objects."""
         return f"s3://registry/test-{os.getpid()}-{next(self._numbers)}"
+
+    def new_bucket(self) -> Bucket:
+        """A place without objects, as a store is told of it."""
+        return Bucket(self.new_url(), self.endpoint, REGION, allow_http=True)
 
     def settings(self, url: str | None = None) -> Mapping[str, object]:
         """What a registry is told to keep its blobs there, by dotted key."""

@@ -16,7 +16,7 @@ from registry.operations import purging, uploads
 from registry.operations.purging import purge, purge_forever
 from tests.faults.injection import Steps
 from tests.support.images import blob
-from tests.support.registries import ANYBODY, APP, changed, problems, push_blobs, read_blob, stream
+from tests.support.registries import ANYBODY, APP, EXCLUSIVE, changed, problems, push_blobs, read_blob, stream
 
 if TYPE_CHECKING:
     from registry.operations.registry import Registry
@@ -85,6 +85,7 @@ async def test_bytes_without_row_go(registry: Registry) -> None:
     assert await staged(registry) == {known.id}
 
 
+@pytest.mark.parametrize("registry", EXCLUSIVE, indirect=True)
 async def test_held_bytes_stay(registry: Registry) -> None:
     """A push that takes longer than an upload may be idle is not hindered."""
     later = changed(registry, upload_idle_seconds_max=-1)
@@ -105,6 +106,7 @@ async def test_upload_that_goes_on_stays(registry: Registry, monkeypatch: pytest
     assert await uploads.append(registry, session, None, stream(b" more")) == 9
 
 
+@pytest.mark.parametrize("registry", EXCLUSIVE, indirect=True)
 async def test_upload_that_is_written_to_stays(registry: Registry) -> None:
     """While a request holds the bytes of an upload it stays, however long ago its row was touched; others go."""
     held, idle = await start(registry, idle=True), await start(registry, idle=True)

@@ -59,7 +59,7 @@ def get(store: ObjectStore, key: str) -> bytes:
 @pytest.fixture
 def store(s3: S3Server) -> Iterator[ObjectStore]:
     """Give an empty store."""
-    with closing(ObjectStore(Bucket(s3.new_url(), s3.endpoint, REGION, allow_http=True))) as store:
+    with closing(ObjectStore(s3.new_bucket())) as store:
         yield store
 
 
@@ -297,7 +297,7 @@ async def test_wrong_key(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is not let in hears so at the start."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(OSError, match=r"s3://.* cannot be used: .* 403 Forbidden"):
-        await ObjectStore(Bucket(s3.new_url(), s3.endpoint, REGION, allow_http=True)).open()
+        await ObjectStore(s3.new_bucket()).open()
 
 
 async def test_signed_url(opened: ObjectStore, s3: S3Server) -> None:
