@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from registry.storage.objects.multipart import _client
 from registry.storage.objects.service import Bucket
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ class S3Server:
         """A place without objects, as a store is told of it."""
         return Bucket(self.new_url(), self.endpoint, REGION, allow_http=True)
 
+    def make_bucket(self, bucket: Bucket) -> None:
+        """Make the bucket itself, on services that do not make it with its first object."""
+        client = _client(bucket)
+        client.create_bucket(Bucket=bucket.name)
+        client.close()
+
     def settings(self, url: str | None = None) -> Mapping[str, object]:
         """What a registry is told to keep its blobs there, by dotted key."""
         return {
@@ -69,7 +76,7 @@ def running_s3() -> Iterator[S3Server]:
     folder = Path(
         tempfile.mkdtemp(prefix="registry-s3-", dir="/tmp")
     )  # a socket's path has 107 bytes at most
-    ports = iter(_free_ports(2 * len(_PARTS)))
+    ports = iter(free_ports(2 * len(_PARTS)))
     port = next(ports)
     server = S3Server(f"http://127.0.0.1:{port}", "registry", secrets.token_hex(16))
     _write_identity(folder / "identity.json", server)
@@ -85,7 +92,7 @@ def running_s3() -> Iterator[S3Server]:
                 env={"HOME": str(folder), "PATH": os.environ["PATH"]},
             )
         try:
-            _wait(server.endpoint, process, folder / "log")
+            wait_until_refused(server.endpoint, process, folder / "log")
             yield server
         finally:
             process.send_signal(
@@ -115,8 +122,8 @@ def _write_identity(file: Path, server: S3Server) -> None:
     file.write_text(json.dumps({"identities": [identity]}))
 
 
-def _wait(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until it refuses who has no key: before that, it refuses everybody as not ready."""
+def wait_until_refused(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until it refuses who has no key; before that, everybody is told that it is not ready."""
     deadline = time.monotonic() + _START_SECONDS_MAX
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while True:
@@ -124,7 +131,7 @@ def _wait(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
             direct.open(endpoint, timeout=5).close()
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code == 403:
+            if error.code < 500:
                 return
         except OSError:
             pass
@@ -133,7 +140,8 @@ def _wait(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.1)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at this moment."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [opened.getsockname()[1] for opened in sockets]
     for opened in sockets:

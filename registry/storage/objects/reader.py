@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -78,8 +77,7 @@ class ObjectReader:
         pieces, self._pieces = self._pieces, []
         for piece in pieces:
             piece.content.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(*(piece.content for piece in pieces), return_exceptions=True)
+        await asyncio.gather(*(piece.content for piece in pieces), return_exceptions=True)
 
     async def _read_on(self, offset: int, length: int) -> bytes:
         self._pieces = [piece for piece in self._pieces if piece.start + piece.length > offset]
