@@ -19,10 +19,13 @@ import pytest
 
 from registry.app import build_store, check
 from registry.config import load
+from registry.oci.digest import Digest
+from registry.storage.objects.layout import published_keys
 from registry.storage.objects.multipart import _client, _listed
 from registry.storage.objects.service import PART_BYTES, PARTS_AT_ONCE
 from registry.storage.objects.store import ObjectStore
 from tests.faults.crashing import doomed_server
+from tests.s3_faults import faulty
 from tests.support.content import Blob
 from tests.support.http import Repository, refusal, running
 from tests.support.tables import postgres_tables_url, postgres_with_tables
@@ -170,6 +173,68 @@ async def test_what_is_being_published_takes_no_more(
     assert (await replicas[1].delete(location)).status_code == 416
     assert (await replicas[2].put(f"{location}?digest={blob.digest}")).status_code == 201
     assert await read(replicas[1], blob.digest) == blob.content
+
+
+async def test_service_that_fails(settings: Settings, s3: S3Server) -> None:
+    """While the service fails, is too busy, cuts connections and loses answers, clients push and pull as ever.
+
+    Several push the same blobs at two replicas; what is left over is swept, and nothing that is named goes with it.
+    """
+    blobs = [Blob(os.urandom(size)) for size in (0, 10, CHUNK, 2 * PART_BYTES + 5)]
+    async with faulty(s3.endpoint, 0) as proxy, AsyncExitStack() as stack:
+        shaky = {**settings, "storage.objects.endpoint": proxy.endpoint}
+        registries = [await stack.enter_async_context(running(shaky, timeout=120)) for _ in range(2)]
+        proxy.share = 0.15
+        repositories = [
+            registry.repository(f"team/app{number}") for number in range(3) for registry in registries
+        ]
+        await asyncio.gather(*(push_and_pull(repository, blobs) for repository in repositories))
+        proxy.share = 0
+        assert all(proxy.done.values()), proxy.done
+        store = registries[0].app.registry.store
+        await store.sweep(-1)
+        for repository in repositories:
+            for blob in blobs:
+                assert await read(repository, blob.digest) == blob.content
+        async for upload in store.uploads():
+            await store.discard(upload.upload)
+    assert multipart_uploads(settings) == 0
+    assert await problems(settings) == []
+    fresh = build_store(load(None, settings))
+    assert isinstance(fresh, ObjectStore)
+    indexes = [await fresh._index(Digest(blob.digest)) for blob in blobs]
+    named = {key for index in indexes for key in index.keys}
+    assert {entry["path"] async for entry in fresh.service.list("segments")} == named | published_keys(
+        frozenset(named)
+    )
+
+
+async def test_readiness(settings: Settings, s3: S3Server) -> None:
+    """A replica whose storage does not answer says so, and clients are told to come back; then all goes on by itself."""
+    blob = Blob(b"content")
+    async with (
+        faulty(s3.endpoint, 0) as proxy,
+        running({**settings, "storage.objects.endpoint": proxy.endpoint}) as registry,
+    ):
+        repository = registry.repository("team/app")
+        await repository.upload(blob)
+        proxy.share = 1
+        assert (await registry.get("/readyz")).json()["faults"] == {"storage": "Unavailable"}
+        assert (await registry.get("/healthz")).status_code == 200
+        assert (await repository.head(f"blobs/{blob.digest}")).status_code == 200
+        proxy.share = 0
+        assert (await registry.get("/readyz")).status_code == 200
+        assert await read(repository, blob.digest) == blob.content
+
+
+async def push_and_pull(repository: Repository, blobs: list[Blob]) -> None:
+    """Push each blob by POST, PATCH and PUT, as clients do, and pull it."""
+    for blob in blobs:
+        location = await repository.start()
+        assert (await repository.patch(location, content=blob.content)).status_code == 202
+        answer = await repository.put(f"{location}?digest={blob.digest}")
+        assert answer.status_code == 201, answer.text
+        assert await read(repository, blob.digest) == blob.content
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from registry.operations.registry import Registry
 
 _PORTION: Final = 100
+_LEFTOVER_SECONDS_MIN: Final = 3600.0
+"""Longer than anybody reads on from a blob that was deleted, or relies on where it was."""
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +58,7 @@ async def _take_turn(registry: Registry, pause: Awaitable[None]) -> None:
 async def purge(registry: Registry) -> int:
     """Take away what was idle for too long; how many uploads that were."""
     idle_seconds = registry.settings.upload_idle_seconds_max
-    if swept := await registry.store.sweep(idle_seconds):
+    if swept := await registry.store.sweep(max(idle_seconds, _LEFTOVER_SECONDS_MIN)):
         log.info("swept what deleted blobs and broken pushes have left", objects=swept)
     return await _purge_rows(registry, idle_seconds) + await _purge_bytes_without_row(registry, idle_seconds)
 

@@ -171,6 +171,20 @@ async def test_replaced_bytes_go_later(opened: ObjectStore) -> None:
     assert await read(opened, DIGEST) == CONTENT
 
 
+async def test_read_on_where_it_was_pushed_again(opened: ObjectStore) -> None:
+    """A reader whose bytes were replaced, and swept away under it, reads on from the new ones."""
+    content = bytes(range(256)) * 4096 * 6
+    digest = Digest.of(content)
+    await publish(opened, "one", content)
+    other = ObjectStore(opened.service.bucket)
+    async with opened.reader(digest) as reader:
+        first = await reader.read(0, CHUNK_BYTES)
+        await publish(other, "two", content)
+        await other.sweep(-1)
+        assert first + await reader.read(CHUNK_BYTES, 5 * CHUNK_BYTES) == content
+    assert await read(opened, digest) == content
+
+
 async def test_index_that_comes_back(opened: ObjectStore) -> None:
     """Where a held-up request puts an index back that was replaced, its segments are not swept away under it."""
     await publish(opened, "one", CONTENT)

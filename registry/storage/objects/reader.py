@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from registry.storage.contract import CHUNK_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from registry.storage.objects.layout import Index, Segment
     from registry.storage.objects.service import Service
@@ -36,11 +36,11 @@ class ObjectReader:
 
     file = None
 
-    def __init__(self, service: Service, index: Index, lost: Callable[[], Exception]) -> None:
-        """`lost`: what to raise where an object is not there."""
+    def __init__(self, service: Service, index: Index, moved: Callable[[Index], Awaitable[Index]]) -> None:
+        """`moved`: where the same bytes are now, when an object is not there; raises where they are nowhere."""
         self._service = service
         self._index = index
-        self._lost = lost
+        self._moved = moved
         self._pieces: list[_Piece] = []
         self._next = -1
         self.size = index.size
@@ -96,21 +96,27 @@ class ObjectReader:
             end += length
 
     async def _fetch(self, offset: int, length: int) -> bytes:
+        index = self._index
         try:
-            parts = [
-                await self._service.get_range(segment.key, start, end - start)
-                for segment, start, end in self._places(offset, length)
-            ]
+            return await self._fetch_by(index, offset, length)
         except FileNotFoundError:
-            raise self._lost() from None
+            self._index = await self._moved(index)
+        return await self._fetch_by(self._index, offset, length)
+
+    async def _fetch_by(self, index: Index, offset: int, length: int) -> bytes:
+        parts = [
+            await self._service.get_range(segment.key, start, end - start)
+            for segment, start, end in _places(index, offset, length)
+        ]
         return b"".join(parts)
 
-    def _places(self, offset: int, length: int) -> list[tuple[Segment, int, int]]:
-        """In which segments these bytes are, from where to where in each."""
-        places, begin = [], 0
-        for segment in self._index.segments:
-            start, end = max(offset - begin, 0), min(offset + length - begin, segment.size)
-            if start < end:
-                places.append((segment, start, end))
-            begin += segment.size
-        return places
+
+def _places(index: Index, offset: int, length: int) -> list[tuple[Segment, int, int]]:
+    """In which segments these bytes are, from where to where in each."""
+    places, begin = [], 0
+    for segment in index.segments:
+        start, end = max(offset - begin, 0), min(offset + length - begin, segment.size)
+        if start < end:
+            places.append((segment, start, end))
+        begin += segment.size
+    return places

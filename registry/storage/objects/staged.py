@@ -96,7 +96,7 @@ class ObjectStaged:
         await self._store.publish(self._upload, digest, tuple(self._segments))
 
     def _reader(self, *segments: Segment) -> ObjectReader:
-        return ObjectReader(self._store.service, Index(segments), StagedBytesLost)
+        return ObjectReader(self._store.service, Index(segments), _lost)
 
     async def _mark(self) -> None:
         """Before any byte is written, so that none is ever without a mark."""
@@ -122,3 +122,7 @@ class _Writing:
     async def end(self) -> Segment:
         await self._service.complete(self._file, self._key, self.size)
         return Segment(self._key, self.size)
+
+
+async def _lost(index: Index) -> Index:
+    raise StagedBytesLost(index)

@@ -15,6 +15,8 @@ import asyncio
 import time
 from collections import OrderedDict
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from registry.oci.digest import Digest
@@ -45,8 +47,18 @@ if TYPE_CHECKING:
     from registry.storage.objects.service import Bucket
 
 _INDEXES_KEPT_MAX: Final = 10_000
+_INDEX_SECONDS_MAX: Final = 600
+"""How long an index is relied on; what it names may be swept an hour after it was replaced."""
 _AT_ONCE: Final = 32
 """Small requests that run at the same time where there are many."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An index that was read, and found to name what is there, at this moment."""
+
+    index: Index
+    read_at: float
 
 
 class ObjectStore:
@@ -55,7 +67,7 @@ class ObjectStore:
     def __init__(self, bucket: Bucket) -> None:
         self.service = Service(bucket)
         self.description = bucket.url
-        self._indexes: OrderedDict[Digest, Index] = OrderedDict()
+        self._indexes: OrderedDict[Digest, _Kept] = OrderedDict()
 
     async def open(self) -> None:
         """See that the bucket can be used; OSError where it cannot."""
@@ -81,7 +93,7 @@ class ObjectStore:
     @asynccontextmanager
     async def reader(self, digest: Digest) -> AsyncIterator[ObjectReader]:
         """See the contract."""
-        reader = ObjectReader(self.service, await self._index(digest), lambda: self._missing(digest))
+        reader = ObjectReader(self.service, await self._index(digest), partial(self._moved, digest))
         try:
             yield reader
         finally:
@@ -89,7 +101,7 @@ class ObjectStore:
 
     async def delete(self, digest: Digest) -> None:
         """See the contract; who reads the blob at this moment still finds its segments."""
-        self._missing(digest)
+        self._indexes.pop(digest, None)
         found = await self._find(digest)
         if found is not None:
             await self._leave(digest, Index.decode(found.content))
@@ -186,9 +198,10 @@ class ObjectStore:
 
     async def _index(self, digest: Digest) -> Index:
         """The index, kept once it was read and its segments were found; BlobMissing where one of them is not there."""
-        if (kept := self._indexes.get(digest)) is not None:
+        kept = self._indexes.get(digest)
+        if kept is not None and kept.read_at > time.monotonic() - _INDEX_SECONDS_MAX:
             self._indexes.move_to_end(digest)
-            return kept
+            return kept.index
         if (found := await self._find(digest)) is None:
             raise BlobMissing(digest)
         index = Index.decode(found.content)
@@ -200,15 +213,18 @@ class ObjectStore:
         return index
 
     def _keep(self, digest: Digest, index: Index) -> None:
-        self._indexes[digest] = index
+        self._indexes[digest] = _Kept(index, time.monotonic())
         self._indexes.move_to_end(digest)
         while len(self._indexes) > _INDEXES_KEPT_MAX:
             self._indexes.popitem(last=False)
 
-    def _missing(self, digest: Digest) -> BlobMissing:
-        """The index that was read is not to be relied on any more."""
+    async def _moved(self, digest: Digest, index: Index) -> Index:
+        """Where a blob is now whose segments are gone: it may have been pushed again since; else BlobMissing."""
         self._indexes.pop(digest, None)
-        return BlobMissing(digest)
+        found = await self._index(digest)
+        if found == index or found.size != index.size:
+            raise BlobMissing(digest)
+        return found
 
     async def _require(self, segments: Sequence[Segment]) -> None:
         """StagedBytesLost where one of the segments is not there, or has another size."""
