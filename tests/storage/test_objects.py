@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import obstore
 import pytest
+import structlog
 
 from registry.oci.digest import Digest
 from registry.oci.errors import Unavailable
@@ -352,6 +353,21 @@ async def test_abandoned_multipart_uploads(opened: ObjectStore) -> None:
     assert await opened.sweep(-1) == 1
     assert multipart_uploads(opened) == 0
     await opened.discard("upload")
+    assert keys(opened) == ["ready"]
+
+
+async def test_multipart_uploads_may_not_be_listed(
+    opened: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the right to list them is missing that is logged, and what else is to be swept is."""
+    await publish(opened, "upload", CONTENT)
+    await opened.delete(DIGEST)
+    monkeypatch.setenv(
+        "AWS_SECRET_ACCESS_KEY", "of somebody with fewer rights"
+    )  # the store has read its own already
+    with structlog.testing.capture_logs() as logs:
+        assert await opened.sweep(-1) == 1
+    assert [entry["event"] for entry in logs] == ["unfinished multipart uploads could not be removed"]
     assert keys(opened) == ["ready"]
 
 

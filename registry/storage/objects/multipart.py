@@ -6,8 +6,11 @@ that purges, not at the start. GCS and Azure have a lifecycle rule for this, or 
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from registry.storage.objects.layout import SEGMENTS
 from registry.threads import in_thread
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from registry.storage.objects.service import Bucket
+
+log = structlog.get_logger(__name__)
 
 
 async def abort_abandoned(bucket: Bucket, age_seconds: float, busy: Collection[str]) -> int:
@@ -26,19 +31,20 @@ async def abort_abandoned(bucket: Bucket, age_seconds: float, busy: Collection[s
 
 
 def _abort(bucket: Bucket, age_seconds: float, busy: Collection[str]) -> int:
-    client = _client(bucket)
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+
+    since = datetime.now(UTC) - timedelta(seconds=age_seconds)
+    count = 0
     try:
-        since = datetime.now(UTC) - timedelta(seconds=age_seconds)
-        abandoned = [
-            found
-            for found in _listed(client, bucket)
-            if found["Initiated"] <= since and found["Key"].split("/")[-2] not in busy
-        ]
-        for found in abandoned:
-            _abort_one(client, bucket, found["Key"], found["UploadId"])
-    finally:
-        client.close()
-    return len(abandoned)
+        with closing(_client(bucket)) as client:
+            for found in _listed(client, bucket):
+                if found["Initiated"] <= since and found["Key"].split("/")[-2] not in busy:
+                    _abort_one(client, bucket, found["Key"], found["UploadId"])
+                    count += 1
+    except (BotoCoreError, ClientError) as error:
+        # The right to do this is often forgotten; that must not keep other things from being tidied up.
+        log.warning("unfinished multipart uploads could not be removed", error=str(error))
+    return count
 
 
 def _listed(client: Any, bucket: Bucket) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - botocore makes its classes
