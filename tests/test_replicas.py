@@ -155,6 +155,27 @@ async def test_cancelled_while_it_is_finished(replicas: list[Repository]) -> Non
             refusal(await replicas[2].get(f"blobs/{blob.digest}"), 404, "BLOB_UNKNOWN")
 
 
+async def test_cancelled_while_it_is_written_to(replicas: list[Repository], settings: Settings) -> None:
+    """Who writes to an upload that is cancelled elsewhere hears that it is gone, and leaves nothing in the bucket."""
+    location = await replicas[0].start()
+    began, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield bytes(2 * CHUNK)
+        began.set()
+        await cancelled.wait()
+        yield b"and more"
+
+    request = asyncio.create_task(replicas[0].patch(location, content=body()))
+    await began.wait()
+    assert (await replicas[1].delete(location)).status_code == 204
+    cancelled.set()
+    refusal(await request, 404, "BLOB_UPLOAD_UNKNOWN")
+    store = build_store(load(None, settings))
+    assert isinstance(store, ObjectStore)
+    assert [entry["path"] async for entry in store.service.list("segments")] == []
+
+
 async def test_what_is_being_published_takes_no_more(
     replicas: list[Repository], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -86,7 +86,14 @@ class Held:
         self.upload = replace(self.upload, size=size, state=state)
 
     async def _refuse(self) -> None:
-        raise UploadOutOfOrder((await find(self.registry, self._session)).size)
+        try:
+            upload = await find(self.registry, self._session)
+        except BlobUploadUnknown:
+            # Who ended the upload may have looked for its bytes before ours were there.
+            with suppress(StagedBusy):
+                await self.registry.store.discard(self.upload.id)
+            raise
+        raise UploadOutOfOrder(upload.size)
 
 
 async def find(registry: Registry, session: Session) -> Upload:

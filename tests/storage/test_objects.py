@@ -18,7 +18,7 @@ import structlog
 from registry.oci.digest import Digest
 from registry.oci.errors import Unavailable
 from registry.storage.contract import CHUNK_BYTES, BlobMissing, StoredBlob
-from registry.storage.objects import multipart, service
+from registry.storage.objects import multipart, service, staged
 from registry.storage.objects.layout import (
     Index,
     Segment,
@@ -118,9 +118,9 @@ async def opened(store: ObjectStore) -> ObjectStore:
 async def test_tree(opened: ObjectStore) -> None:
     """Objects lie where `layout.py` says; a blob that came at once is one object, which holds nothing else."""
     await publish(opened, "one", CONTENT)
-    async with opened.stage("two") as staged:
-        await staged.write(b"some")
-        await staged.flush()
+    async with opened.stage("two") as held:
+        await held.write(b"some")
+        await held.flush()
     async with opened.reader(DIGEST) as reader:
         assert await reader.url(60)
     [segment] = [key for key in segments(opened) if key.startswith("segments/one/")]
@@ -139,18 +139,29 @@ async def test_tree(opened: ObjectStore) -> None:
 async def test_large_blob(opened: ObjectStore) -> None:
     """A blob of many parts and of several segments is read in pieces and in ranges, across their borders."""
     content = os.urandom(3 * PART_BYTES + 12_345)
-    async with opened.stage("upload") as staged:
+    async with opened.stage("upload") as held:
         for start in range(0, len(content), CHUNK_BYTES):
-            await staged.write(content[start : start + CHUNK_BYTES])
+            await held.write(content[start : start + CHUNK_BYTES])
             if start == 9 * CHUNK_BYTES:
-                await staged.flush()
-        await staged.publish(Digest.of(content))
+                await held.flush()
+        await held.publish(Digest.of(content))
     async with opened.reader(Digest.of(content)) as reader:
         assert await reader.url(60) is None
         assert b"".join([piece async for piece in reader.pieces(reader.size)]) == content
         border = 10 * CHUNK_BYTES
         for offset, length in ((border - 5, 10), (0, 1), (len(content) - 3, 10), (border, CHUNK_BYTES)):
             assert await reader.read(offset, length) == content[offset : offset + length]
+
+
+async def test_more_than_one_object_can_hold(opened: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A multipart upload has only so many parts; what is larger goes on in another object."""
+    monkeypatch.setattr(staged, "_SEGMENT_BYTES_MAX", 10)
+    async with opened.stage("upload") as held:
+        for piece in (CONTENT, b"!", CONTENT, CONTENT):
+            await held.write(piece)
+        await held.publish(DIGEST)
+    assert [len(get(opened, key)) for key in segments(opened)] != [22]
+    assert await read(opened, DIGEST) == CONTENT + b"!" + CONTENT + CONTENT
 
 
 async def test_deleted_bytes_go_later(opened: ObjectStore) -> None:
@@ -330,9 +341,9 @@ async def test_signed_url(opened: ObjectStore, s3: S3Server) -> None:
 
 async def unfinished(store: ObjectStore, upload: str) -> None:
     """Leave a multipart upload behind, as a killed replica does."""
-    async with store.stage(upload) as staged:
+    async with store.stage(upload) as held:
         for _ in range(3 * PART_BYTES // CHUNK_BYTES):
-            await staged.write(bytes(CHUNK_BYTES))
+            await held.write(bytes(CHUNK_BYTES))
 
 
 def multipart_uploads(store: ObjectStore) -> int:

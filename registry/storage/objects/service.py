@@ -115,7 +115,10 @@ class Service:
     async def ping(self) -> None:
         """Raise where the service does not answer, or not to us."""
         with _told():
-            await obstore.head_async(self._impatient, READY)
+            try:
+                await obstore.head_async(self._impatient, READY)
+            except FileNotFoundError:  # somebody has tidied up
+                await obstore.put_async(self._impatient, READY, b"")
 
     async def get(self, key: str) -> Found:
         """A small object."""
