@@ -223,6 +223,21 @@ async def test_pushed_by_many_at_once(opened: ObjectStore, conditional: bool) ->
         assert len(keys(opened, "segments")) == 2
 
 
+async def test_pushed_while_it_is_deleted(opened: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A push that finds the blob, and then finds it deleted, publishes it all the same."""
+    await publish(opened, "one", CONTENT)
+    other, replaced = ObjectStore(opened.service.bucket), opened.service.replace
+
+    async def delete_first(*args: Any) -> None:
+        await other.delete(DIGEST)
+        await replaced(*args)
+
+    monkeypatch.setattr(opened.service, "replace", delete_first)
+    await publish(opened, "two", CONTENT)
+    await opened.sweep(-1)
+    assert await read(ObjectStore(opened.service.bucket), DIGEST) == CONTENT
+
+
 async def test_crash_while_publishing(opened: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever request of a publication is the last: the blob is whole or not there, and what was staged can go."""
     for number in itertools.count():

@@ -153,6 +153,10 @@ class Service:
                 await obstore.put_async(self._store, key, content, use_multipart=False, mode=mode)
         except (AlreadyExistsError, PreconditionError):
             raise Changed(key) from None
+        except FileNotFoundError:
+            if found is None:  # then it is the bucket that is not there
+                raise
+            raise Changed(key) from None
 
     async def delete(self, keys: Collection[str]) -> None:
         """Take objects away; those that are not there are gone already."""
