@@ -19,6 +19,7 @@ from registry.operations.check import check as check_registry
 from registry.operations.purging import purge_forever
 from registry.operations.registry import Registry, Settings
 from registry.policy.access import AccessRules
+from registry.policy.redirection import EVERYBODY, RedirectRules
 from registry.storage.filesystem import FilesystemStore, make_directory
 from registry.storage.memory import MemoryStore
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from registry.auth.authenticator import Authenticator
     from registry.config import Config
+    from registry.keys import Objects
     from registry.storage.contract import BlobStore
 
 
@@ -54,6 +56,7 @@ class App:
     async def running(self) -> AsyncIterator[None]:
         """Folders and tables are made, old uploads purged; at the end, threads and connections let go."""
         try:
+            await asyncio.to_thread(_make_directory, self._config)
             await self.registry.store.open()
             await asyncio.to_thread(_migrate, self._config, self.registry.database)
             async with self._purging():
@@ -122,6 +125,7 @@ def build_registry(config: Config, store: BlobStore | None = None) -> Registry:
             deletion_enabled=config.deletion.enabled,
             upload_idle_seconds_max=config.uploads.idle_seconds_max,
             page_size_max=config.lists.page_size_max,
+            redirect=build_redirect_rules(config),
         ),
     )
 
@@ -130,7 +134,29 @@ def build_store(config: Config) -> BlobStore:
     """Where the bytes go."""
     if config.storage.kind == "memory":
         return MemoryStore()
+    if config.storage.kind == "objects":
+        return _build_object_store(config.storage.objects)
     return FilesystemStore(config.storage.directory)
+
+
+def _build_object_store(objects: Objects) -> BlobStore:
+    # Half a second, and some 15 MB, that only those pay who use it.
+    from registry.storage.objects.service import Bucket
+    from registry.storage.objects.store import ObjectStore
+
+    bucket = Bucket(
+        objects.url or "", objects.endpoint, objects.region, objects.allow_http, objects.redirect_endpoint
+    )
+    return ObjectStore(bucket)
+
+
+def build_redirect_rules(config: Config) -> RedirectRules:
+    """Who fetches blobs from the storage service itself."""
+    objects = config.storage.objects
+    if config.storage.kind != "objects" or objects.redirect == "never":
+        return RedirectRules()
+    networks = EVERYBODY if objects.redirect == "always" else objects.redirect_networks
+    return RedirectRules(networks, config.http.trusted_proxies, objects.redirect_seconds)
 
 
 def build_authenticator(config: Config) -> Authenticator:
@@ -157,5 +183,5 @@ def _migrate(config: Config, database: Database) -> None:
 
 
 def _make_directory(config: Config) -> None:
-    if config.storage.kind == "filesystem":
+    if config.database_url.startswith("sqlite:///") or config.storage.kind == "filesystem":
         make_directory(config.storage.directory.absolute())

@@ -93,6 +93,20 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
                 "network is trusted, or listen on 127.0.0.1"
             ),
         )
+    objects = config.storage.objects
+    if config.storage.kind == "objects" and objects.url is None:
+        yield ("storage.objects.url", "storage.kind"), "must name a bucket where storage.kind is objects"
+    if objects.redirect == "networks" and not objects.redirect_networks:
+        yield (
+            ("storage.objects.redirect_networks", "storage.objects.redirect"),
+            "must name the networks that storage.objects.redirect speaks of",
+        )
+    for key, endpoint in (("endpoint", objects.endpoint), ("redirect_endpoint", objects.redirect_endpoint)):
+        if endpoint is not None and endpoint.startswith("http:") and not objects.allow_http:
+            yield (
+                (f"storage.objects.{key}", "storage.objects.allow_http"),
+                "must be https:// unless storage.objects.allow_http is true",
+            )
     in_memory = config.storage.kind == "memory" or config.database_url in {"sqlite://", "sqlite:///:memory:"}
     if in_memory and config.http.workers > 1:
         yield (

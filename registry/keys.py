@@ -112,13 +112,58 @@ class Http(_Section):
     )
 
 
+_BUCKET_URL = re.compile(r"(s3|gs)://[^/?#@]+(/[^?#]*)?|az://[^/?#@]+/[^/?#@]+(/[^?#]*)?")
+_ENDPOINT = re.compile(r"https?://[^/?#@]+(/[^?#@]*)?")
+
+
+def _bucket(url: str | None) -> str | None:
+    if url is not None and _BUCKET_URL.fullmatch(url) is None:
+        raise ValueError("must be s3://bucket/prefix, gs://bucket/prefix or az://account/container/prefix")
+    return url
+
+
+def _endpoint(url: str | None) -> str | None:
+    if url is not None and _ENDPOINT.fullmatch(url) is None:
+        raise ValueError("must be https://host or http://host, without user, password or query")
+    return url
+
+
+Endpoint = Annotated[str | None, AfterValidator(_endpoint)]
+
+
+class Objects(_Section):
+    """A bucket of an object storage service; its credentials are found in the usual places, never here."""
+
+    url: Annotated[str | None, AfterValidator(_bucket)] = Field(
+        default=None, description="s3://bucket/prefix, gs://bucket/prefix or az://account/container/prefix"
+    )
+    endpoint: Endpoint = Field(default=None, description="a service that is not the vendor's own")
+    region: str | None = Field(default=None, min_length=1, description="the region of an S3 bucket")
+    allow_http: bool = Field(default=False, description="talk to the endpoint without TLS")
+    redirect: Literal["never", "always", "networks"] = Field(
+        default="never", description="which clients fetch blobs from the service itself"
+    )
+    redirect_networks: Annotated[tuple[IPvAnyNetwork, ...], Items] = Field(
+        default=(), description="the clients that can reach it, with redirect: networks"
+    )
+    redirect_seconds: PositiveSeconds = Field(
+        default=1200, le=604_800, description="how long such a link is good for"
+    )
+    redirect_endpoint: Endpoint = Field(
+        default=None, description="where clients reach the service, if elsewhere than the registry"
+    )
+
+
 class Storage(_Section):
     """Where blobs lie."""
 
-    kind: Literal["filesystem", "memory"] = Field(default="filesystem", description="the blob store")
+    kind: Literal["filesystem", "memory", "objects"] = Field(
+        default="filesystem", description="the blob store"
+    )
     directory: Path = Field(
         default=Path("./data"), description="the folder of blobs, and of the SQLite database"
     )
+    objects: Annotated[Objects, Section] = Objects()
 
 
 class Database(_Section):

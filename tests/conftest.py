@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.postgres import running_cluster
+from tests.s3 import running_s3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.postgres import Cluster
+    from tests.s3 import S3Server
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +28,21 @@ def postgres_cluster() -> Iterator[Cluster]:
     """Give a Postgres server, started when the first test asks for it."""
     with running_cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """Give an S3 server, started when the first test asks for it."""
+    with running_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """Give the S3 server, whose keys this process and those that it starts have in their environment."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server
 
 
 @pytest.fixture

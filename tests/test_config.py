@@ -334,6 +334,59 @@ def test_memory_has_one_worker(overrides: dict[str, object]) -> None:
     assert line.startswith("http.workers: must be 1 with data in memory")
 
 
+BUCKET: dict[str, Any] = {"storage.kind": "objects", "storage.objects.url": "s3://bucket/prefix"}
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://bucket", "gs://bucket/a/b/", "az://account/container", BUCKET["storage.objects.url"]]
+)
+def test_bucket(url: str) -> None:
+    """A bucket is named by its URL; the SQLite database still lies in the folder, unless another is named."""
+    config = load(None, {**BUCKET, "storage.objects.url": url})
+    assert config.storage.objects.url == url
+    assert config.database_url.endswith("/data/registry.db")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        ({"storage.objects.url": None}, "storage.objects.url: must name a bucket"),
+        *(
+            ({"storage.objects.url": url}, "storage.objects.url: must be s3://bucket/prefix")
+            for url in (
+                "bucket",
+                "s3://",
+                "s3://key:secret@bucket",
+                "file:///tmp",
+                "memory:///",
+                "az://account",
+                "s3://b?x",
+            )
+        ),
+        ({"storage.objects.endpoint": "s3.example.com"}, "storage.objects.endpoint: must be https://host"),
+        ({"storage.objects.endpoint": "http://s3"}, "storage.objects.endpoint: must be https:// unless"),
+        (
+            {"storage.objects.redirect_endpoint": "http://s3"},
+            "storage.objects.redirect_endpoint: must be https:// unless",
+        ),
+        (
+            {"storage.objects.redirect": "networks"},
+            "storage.objects.redirect_networks: must name the networks",
+        ),
+        (
+            {"storage.objects.redirect_seconds": 604_801},
+            "storage.objects.redirect_seconds: must be less than",
+        ),
+    ],
+)
+def test_wrong_bucket(overrides: dict[str, object], line: str) -> None:
+    """What cannot be used is told with its key: no other kind of store, no secret in a URL, no TLS left out by mistake."""
+    [found] = mistakes(
+        None, {key: value for key, value in {**BUCKET, **overrides}.items() if value is not None}
+    )
+    assert found.startswith(line)
+
+
 @pytest.mark.parametrize("host", [EVERYWHERE, "::", "10.0.0.1", "registry.example.com"])
 def test_open_to_the_network(host: str) -> None:
     """Listening beyond this machine is refused without authentication, with words on what to do."""

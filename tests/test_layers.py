@@ -42,6 +42,7 @@ LIBRARIES = {
     "obstore": {"storage"},
     "pytest": {"testing"},
     "trustme": {"testing"},
+    "botocore": {"storage"},
 }
 # Rooms without any input or output, and what would be some.
 PURE = {"oci", "policy"}

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from registry.api.answer import Answer
 from registry.api.body import ClientGone
 from registry.api.caching import content_headers, is_unchanged, range_applies
+from registry.api.client import client_address
 from registry.api.ranges import ByteRange, parse_range
 from registry.oci.digest import Digest
 from registry.operations import blobs
@@ -41,7 +42,7 @@ async def head(call: Call) -> Response:
 
 
 async def get(call: Call) -> Response:
-    """200 with the bytes, 206 with some of them, 304, 404 BLOB_UNKNOWN, or 416."""
+    """200 with the bytes, 206 with some of them, 304, 307 to where they are, 404 BLOB_UNKNOWN, or 416."""
     digest = Digest.parse(call.parameter)
     if is_unchanged(call.headers, digest):
         await blobs.size(call.registry, call.repository, digest)
@@ -65,9 +66,11 @@ class BlobResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find the blob, and only then begin to answer."""
-        del receive
         call, digest = self._call, self._digest
         async with blobs.reader(call.registry, call.repository, digest) as blob:
+            if call.registry.settings.redirect.anybody and (elsewhere := await _elsewhere(call, blob, scope)):
+                await Answer(307, _redirect_headers(digest, elsewhere))(scope, receive, send)
+                return
             asked = call.headers.get("range") if range_applies(call.headers, digest) else None
             part = parse_range(asked, blob.size)
             await send(_start(digest, blob.size, part))
@@ -120,6 +123,22 @@ def _start(digest: Digest, size: int, part: ByteRange | None) -> dict[str, objec
     headers["content-length"] = str(part.length if part else size)
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     return {"type": "http.response.start", "status": 206 if part else 200, "headers": raw}
+
+
+async def _elsewhere(call: Call, blob: BlobReader, scope: Scope) -> str | None:
+    rules = call.registry.settings.redirect
+    client = client_address(scope, call.headers, rules.trusted_proxies)
+    return await blobs.redirect(call.registry, blob, client)
+
+
+def _redirect_headers(digest: Digest, location: str) -> dict[str, str]:
+    # Not to be kept: the link is good for a while only, and only for who may read the blob here.
+    return {
+        "location": location,
+        "docker-content-digest": digest,
+        "cache-control": "no-store",
+        "content-length": "0",
+    }
 
 
 def _headers(digest: Digest) -> dict[str, str]:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, text
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import ThreadPoolExecutor
+    from contextlib import AbstractAsyncContextManager
 
 __all__ = ["Connection", "Database", "in_thread", "open_database"]
 
@@ -55,6 +56,14 @@ class Database(ABC):
     async def ping(self) -> None:
         """Raise where the database does not answer."""
         await self.read(lambda connection: connection.execute(text("SELECT 1")))
+
+    @abstractmethod
+    def alone(self, task: str) -> AbstractAsyncContextManager[bool]:
+        """Whether nobody else is within such a block for the same task, in this process or another.
+
+        A process that dies is in none. For work that more than one may do without harm, but should not: where the
+        database is lost within the block, so is the claim.
+        """
 
     @abstractmethod
     def close(self) -> None:

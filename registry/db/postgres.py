@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool
 
 from registry.db.database import Database, in_thread
 from registry.oci.errors import RegistryError, StorageFull, Unavailable
+from registry.threads import in_thread as finish_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from sqlalchemy import Connection
 
@@ -25,6 +28,9 @@ _DISK_FULL: Final = "53100"
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _READ_ONLY: Final = "25006"
 _TOO_MANY_CONNECTIONS: Final = "53300"
+_KEEPALIVE: Final = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+_TRY_LOCK: Final = text("SELECT pg_try_advisory_lock(hashtextextended(:task, 0))")
+_UNLOCK: Final = text("SELECT pg_advisory_unlock_all()")
 _AWAY: Final = ("08", "57P")  # connection exceptions, and a server that starts or stops
 
 
@@ -45,10 +51,27 @@ class PostgresDatabase(Database):
         self._statements = self.engine.execution_options(
             isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
         )
+        # For locks that are held for long: not from the pool, where requests would miss the connection. The server is
+        # to notice within a minute when the machine at the other end is gone.
+        self._unpooled = create_engine(
+            self.engine.url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"options": _KEEPALIVE},
+        )
         self._threads = ThreadPoolExecutor(pool_size, thread_name_prefix="db")
         lock_timeout = f"SET LOCAL lock_timeout = {round(busy_seconds_max * 1000)}"
         self._begin_durable = text(f"SET LOCAL synchronous_commit = on; {lock_timeout}")
         self._begin_lazy = text(f"SET LOCAL synchronous_commit = off; {lock_timeout}")
+
+    @asynccontextmanager
+    async def alone(self, task: str) -> AsyncIterator[bool]:
+        """See Database; an advisory lock, which Postgres takes from a connection that ends."""
+        held = ExitStack()
+        try:
+            yield await finish_in_thread(self._threads, self._try_lock, task, held)
+        finally:
+            await finish_in_thread(self._threads, held.close)
 
     def close(self) -> None:
         """See Database."""
@@ -63,6 +86,14 @@ class PostgresDatabase(Database):
 
     async def _write(self, job: Callable[[Connection], T], *, durable: bool) -> T:
         return await in_thread(self._threads, lambda: self._write_here(job, durable=durable))
+
+    def _try_lock(self, task: str, held: ExitStack) -> bool:
+        try:
+            connection = held.enter_context(self._unpooled.connect())
+            held.callback(_unlock, connection)
+            return bool(connection.scalar(_TRY_LOCK, {"task": f"registry {task}"}))
+        except DBAPIError as error:
+            raise _told(error) from error
 
     def _look_here(self, job: Callable[[Connection], T]) -> T:
         try:
@@ -90,6 +121,11 @@ class PostgresDatabase(Database):
                     continue
                 raise _told(error) from error
         raise Unavailable("the database is busy; try again")
+
+
+def _unlock(connection: Connection) -> None:
+    with suppress(DBAPIError):  # then the connection is gone, and the lock with it
+        connection.execute(_UNLOCK)
 
 
 def _state(error: DBAPIError) -> str:

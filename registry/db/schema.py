@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION: Final = "0001"
+SCHEMA_REVISION: Final = "0002"
 """The newest migration; here too, so that a start need not load alembic to see that nothing is to do."""
 
 metadata = MetaData(
@@ -122,7 +122,10 @@ tags = Table(
     Column("updated_at_us", BigInteger, nullable=False),
 )
 
-# `size` is how many bytes were acknowledged; the store may hold more, never fewer (but after a power cut).
+# `size` is how many bytes were acknowledged; the store may hold more, never fewer (but after a power cut). `state` is
+# what the store needs to find them again, where it needs anything. Both change together, and only from what a request
+# has read there: of two requests that write to one upload, one counts. `finishing` is empty, or the digest that the
+# bytes hash to: then they are being published, and no more may come.
 uploads = Table(
     "uploads",
     metadata,
@@ -133,4 +136,6 @@ uploads = Table(
     Column("size", BigInteger, nullable=False),
     Column("started_at_us", BigInteger, nullable=False),
     Column("touched_at_us", BigInteger, nullable=False, index=True),
+    Column("state", Text, nullable=False, server_default=""),
+    Column("finishing", Text, nullable=False, server_default=""),
 )

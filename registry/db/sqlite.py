@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import threading
 import time
+from contextlib import asynccontextmanager
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -18,7 +21,7 @@ from registry.db.sqlite_writer import SqliteWriter
 from registry.oci.errors import StorageFull, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from sqlalchemy import Connection, Engine
 
@@ -45,6 +48,21 @@ class SqliteDatabase(Database):
         self._writer = SqliteWriter(self.engine)
         self._own = threading.local()
         self._readers: list[SqliteConnection] = []
+
+    @asynccontextmanager
+    async def alone(self, task: str) -> AsyncIterator[bool]:
+        """See Database; a lock on a file beside the database's, which the kernel takes from a process that ends."""
+        file = os.open(
+            f"{self.engine.url.database}-{task}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
+        )
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+        finally:
+            os.close(file)
 
     def close(self) -> None:
         """See Database."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import BindParameter, bindparam, delete, insert, select, update
 
 from registry.db.clock import now_us
 from registry.db.prepared import Prepared
@@ -14,16 +14,22 @@ from registry.db.schema import uploads
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from registry.oci.digest import Digest
     from registry.oci.names import RepositoryName
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An upload: `size` bytes were acknowledged; `algorithm` is the digest's that the client will probably ask for."""
+    """An upload: `size` bytes were acknowledged; `algorithm` is the digest's that the client will probably ask for.
+
+    `state`: what the store needs to find them. `finishing`: what they hash to, while they are being published.
+    """
 
     id: str
     size: int
     algorithm: str
+    state: str = ""
+    finishing: str = ""
 
 
 def start(connection: Connection, upload: Upload, repository: RepositoryName, principal: str) -> None:
@@ -45,14 +51,55 @@ def find(connection: Connection, upload_id: str, repository: RepositoryName, pri
     return None if row is None else Upload(*row)
 
 
-def resize(connection: Connection, upload_id: str, size: int) -> bool:
-    """So many bytes are there now; whether the upload still exists."""
-    return bool(_RESIZE.run(connection, upload_id=upload_id, new_size=size, now=now_us()))
+def resize(connection: Connection, upload: Upload, size: int, state: str) -> bool:
+    """So many bytes are there now, in this state; whether the upload was still as `upload` says."""
+    return bool(
+        _RESIZE.run(
+            connection,
+            upload_id=upload.id,
+            old_size=upload.size,
+            old_state=upload.state,
+            new_size=size,
+            new_state=state,
+            now=now_us(),
+        )
+    )
+
+
+def claim(connection: Connection, upload: Upload, size: int, state: str, digest: Digest) -> bool:
+    """No more bytes may come, these are being published; whether the upload was still as `upload` says.
+
+    Who does the same again, after an answer that was lost, may; the bytes and their digest are the same.
+    """
+    return bool(
+        _CLAIM.run(
+            connection,
+            upload_id=upload.id,
+            old_size=upload.size,
+            old_state=upload.state,
+            new_size=size,
+            new_state=state,
+            digest=digest,
+            now=now_us(),
+        )
+    )
 
 
 def end(connection: Connection, upload_id: str) -> bool:
     """Forget the upload; whether it was there."""
     return bool(_END.run(connection, upload_id=upload_id))
+
+
+def cancel(connection: Connection, upload_id: str) -> bool:
+    """Forget the upload, unless its bytes are being published; whether it was there."""
+    statement = delete(uploads).where(uploads.c.id == upload_id, uploads.c.finishing == "")
+    return bool(connection.execute(statement).rowcount)
+
+
+def end_idle(connection: Connection, upload_id: str, idle_since_us: int) -> bool:
+    """Forget the upload where nobody touched it since then; whether that was so."""
+    statement = delete(uploads).where(uploads.c.id == upload_id, uploads.c.touched_at_us < idle_since_us)
+    return bool(connection.execute(statement).rowcount)
 
 
 def exists(connection: Connection, upload_id: str) -> bool:
@@ -85,11 +132,22 @@ _START: Final = Prepared(
     )
 )
 _FIND: Final = Prepared(
-    select(uploads.c.id, uploads.c.size, uploads.c.algorithm).where(
+    select(uploads.c.id, uploads.c.size, uploads.c.algorithm, uploads.c.state, uploads.c.finishing).where(
         _THIS, uploads.c.repository == bindparam("repository"), uploads.c.principal == bindparam("principal")
     )
 )
-_RESIZE: Final = Prepared(
-    update(uploads).where(_THIS).values(size=bindparam("new_size"), touched_at_us=bindparam("now"))
+_UNCHANGED: Final = update(uploads).where(
+    _THIS, uploads.c.size == bindparam("old_size"), uploads.c.state == bindparam("old_state")
+)
+_CHANGED: Final[dict[str, BindParameter[Any]]] = {
+    "size": bindparam("new_size"),
+    "state": bindparam("new_state"),
+    "touched_at_us": bindparam("now"),
+}
+_RESIZE: Final = Prepared(_UNCHANGED.where(uploads.c.finishing == "").values(**_CHANGED))
+_CLAIM: Final = Prepared(
+    _UNCHANGED.where(uploads.c.finishing.in_(["", bindparam("digest")])).values(
+        **_CHANGED, finishing=bindparam("digest")
+    )
 )
 _END: Final = Prepared(delete(uploads).where(_THIS))

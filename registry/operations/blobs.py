@@ -10,6 +10,7 @@ import structlog
 from registry.db import blobs
 from registry.oci.errors import BlobUnknown
 from registry.policy.deletion import require_enabled, require_unreferenced
+from registry.policy.redirection import may_redirect
 from registry.storage.contract import CHUNK_BYTES, BlobMissing, BlobReader
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from registry.oci.names import RepositoryName
     from registry.operations.registry import Registry
 
-__all__ = ["READ_BYTES", "BlobReader", "delete", "reader", "size"]
+__all__ = ["READ_BYTES", "BlobReader", "delete", "reader", "redirect", "size"]
 
 READ_BYTES: Final = CHUNK_BYTES
 """How much of a blob is best read at a time."""
@@ -49,6 +50,13 @@ async def reader(registry: Registry, repository: RepositoryName, digest: Digest)
                 return
     await _lost(registry, digest, expected)
     raise BlobUnknown(digest)
+
+
+async def redirect(registry: Registry, blob: BlobReader, client: str) -> str | None:
+    """Where the client (by its address) is to fetch the blob; None where it is to be given it here."""
+    if not may_redirect(registry.settings.redirect, client):
+        return None
+    return await blob.url(registry.settings.redirect.seconds)
 
 
 async def delete(registry: Registry, repository: RepositoryName, digest: Digest) -> None:

@@ -20,30 +20,46 @@ from registry.operations.uploads import discard
 from registry.storage.contract import StagedBusy
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from registry.operations.registry import Registry
 
 _PORTION: Final = 100
+_LEFTOVER_SECONDS_MIN: Final = 3600.0
+"""Longer than anybody reads on from a blob that was deleted, or relies on where it was."""
 
 log = structlog.get_logger(__name__)
 
 
 async def purge_forever(registry: Registry, interval_seconds: float) -> None:
-    """Purge again and again; a failure is logged, and the next turn tries again."""
+    """Purge again and again, at one replica; a failure is logged, and the next turn tries again."""
     while True:
-        # Not all replicas at the same moment; that they do it more than once is harmless.
-        await asyncio.sleep(interval_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        pause = asyncio.create_task(asyncio.sleep(interval_seconds * random.uniform(0.5, 1.5)))  # noqa: S311 - no secret
         try:
-            purged = await purge(registry)
+            await _take_turn(registry, pause)
         except Exception:
             log.exception("purging unfinished uploads failed")
-        else:
-            if purged:
-                log.info("purged unfinished uploads", uploads=purged)
+        await pause
+
+
+async def _take_turn(registry: Registry, pause: Awaitable[None]) -> None:
+    """Purge after the pause, unless another replica was waiting to do so already.
+
+    Who waits first goes on doing it: the others find the place taken at each of their turns, until it is free.
+    """
+    async with registry.database.alone("purging") as alone:
+        if not alone:
+            return
+        await pause
+        if purged := await purge(registry):
+            log.info("purged unfinished uploads", uploads=purged)
 
 
 async def purge(registry: Registry) -> int:
     """Take away what was idle for too long; how many uploads that were."""
     idle_seconds = registry.settings.upload_idle_seconds_max
+    if swept := await registry.store.sweep(max(idle_seconds, _LEFTOVER_SECONDS_MIN)):
+        log.info("swept what deleted blobs and broken pushes have left", objects=swept)
     return await _purge_rows(registry, idle_seconds) + await _purge_bytes_without_row(registry, idle_seconds)
 
 
@@ -61,11 +77,13 @@ async def _purge_upload(registry: Registry, upload_id: str, idle_since_us: int) 
     """Whether it was taken away; one that fails holds up no other, and has its next turn."""
     try:
         async with registry.store.stage(upload_id) as staged:
-            # Asked again now that nobody else can: a client may just have gone on.
+            # Asked again now that nobody else can, or in the end in one step: a client may just have gone on.
             if await registry.database.read(uploads.goes_on, upload_id, idle_since_us):
                 return False
             await staged.cut(0)
-            ended = await registry.database.write_soon(uploads.end, upload_id)
+            ended = await registry.database.write_soon(uploads.end_idle, upload_id, idle_since_us)
+            if not ended and await registry.database.read(uploads.exists, upload_id):
+                return False
         await discard(registry, upload_id)
     except StagedBusy:
         return False

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from registry.operations.hashing import RunningHashes
+from registry.policy.redirection import RedirectRules
 
 if TYPE_CHECKING:
     from registry.db.database import Database
@@ -23,6 +24,7 @@ class Settings:
     deletion_enabled: bool
     upload_idle_seconds_max: float
     page_size_max: int
+    redirect: RedirectRules = field(default_factory=RedirectRules)
 
 
 @dataclass(frozen=True, slots=True)

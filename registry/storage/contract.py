@@ -5,15 +5,19 @@ belong to one upload, under an id that the caller made up, and are seen by nobod
 
 1. Only `Staged.publish` makes bytes visible under a digest. Before that, no reader sees any of them; after it, every
    reader sees all of them. The store does not hash: its one caller in `operations/` has done so, and nobody can write
-   in between, because staged bytes are held by one at a time.
+   in between (3).
 2. When `publish` returns, the bytes and their name survive a power cut. Before that, nothing needs to.
-3. Staged bytes are held exclusively: while one holds them, `stage` raises StagedBusy for every other, in this process
-   or another, on this machine or another. A holder that dies holds nothing.
-4. What was written to staged bytes is there for the next holder, unless power was cut: then fewer may be there.
-   `Staged.cut` forgets what lies behind a place, and raises StagedBytesLost where that place is behind the end.
+3. What two holders write to the same staged bytes never mixes. Either they are held exclusively: while one holds them,
+   `stage` raises StagedBusy for every other, in this process or another, on this machine or another, and a holder that
+   dies holds nothing; `Staged.state` is then always empty. Or each holder goes on for itself from the state that it was
+   given, and the caller keeps, beside the size, the state of the one that counts: it replaces the state that it gave,
+   in one step, and only where nobody else has replaced it.
+4. What was flushed to staged bytes is there for the next holder who is given the state of then, unless power was cut:
+   then fewer may be there. `Staged.cut` forgets what lies behind a place, and raises StagedBytesLost where that place
+   is behind the end.
 5. Publishing a digest that exists already is not an error and leaves one blob: the new bytes, which are the same.
 6. `discard` and `delete` of what is not there are not errors. A reader that has opened a blob reads it to its end,
-   even when the blob is deleted meanwhile.
+   even when the blob is deleted meanwhile; where bytes outlive their blob for that, `sweep` takes them away later.
 7. Memory use does not grow with the size of a blob (but for the memory store, by its nature).
 """
 
@@ -73,17 +77,31 @@ class BlobReader(Protocol):
         """A descriptor of the file in which the blob lies, whole and alone; None where there is no such file."""
         ...
 
+    async def url(self, seconds: float) -> str | None:
+        """Where anybody can read the blob, whole and alone, for so long; None where there is no such place."""
+        ...
+
     async def read(self, offset: int, length: int) -> bytes:
         """The bytes from `offset` on, `length` of them or as many as there are."""
         ...
 
 
 class Staged(Protocol):
-    """The staged bytes of one upload, held exclusively."""
+    """The staged bytes of one upload, as one holder sees them."""
 
     @property
     def size(self) -> int:
         """Bytes that are there."""
+        ...
+
+    @property
+    def flushed(self) -> int:
+        """How many of them the next holder finds who is given `state`."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """What the next holder is to be given; empty where the store needs no such thing."""
         ...
 
     async def cut(self, size: int) -> None:
@@ -92,6 +110,10 @@ class Staged(Protocol):
 
     async def write(self, chunk: bytes) -> None:
         """Append; where that fails (OSError, StorageFull), some of the chunk may be there: `size` tells."""
+        ...
+
+    async def flush(self) -> None:
+        """Let the next holder find everything; may be costly."""
         ...
 
     def read(self) -> AsyncIterator[bytes]:
@@ -119,12 +141,15 @@ class BlobStore(Protocol):
         """Raise where the store cannot take and give bytes at the moment."""
         ...
 
-    def stage(self, upload: str) -> AbstractAsyncContextManager[Staged]:
-        """Hold the staged bytes of `upload`, none where it is new; StagedBusy while somebody else holds them."""
+    def stage(self, upload: str, state: str = "") -> AbstractAsyncContextManager[Staged]:
+        """Hold the staged bytes of `upload`; `state` is the one kept of the last holder, empty where it is new.
+
+        StagedBusy while somebody else holds them, in a store that holds exclusively.
+        """
         ...
 
     async def discard(self, upload: str) -> None:
-        """Forget staged bytes; StagedBusy while somebody holds them."""
+        """Forget staged bytes, whoever wrote them; StagedBusy while somebody holds them exclusively."""
         ...
 
     def reader(self, digest: Digest) -> AbstractAsyncContextManager[BlobReader]:
@@ -141,6 +166,10 @@ class BlobStore(Protocol):
 
     def uploads(self) -> AsyncIterator[StagedUpload]:
         """All staged bytes, in no order; as `blobs`."""
+        ...
+
+    async def sweep(self, age_seconds: float) -> int:
+        """Take away what was left over for so long and has no name any more; how many things that were."""
         ...
 
     def close(self) -> None:

@@ -91,8 +91,9 @@ class FilesystemStore:
         return self._uploads / upload
 
     @asynccontextmanager
-    async def stage(self, upload: str) -> AsyncIterator[FilesystemStaged]:
+    async def stage(self, upload: str, state: str = "") -> AsyncIterator[FilesystemStaged]:
         """See the contract."""
+        del state  # the lock says who counts
         staged = FilesystemStaged(self, upload)
         try:
             await self.run(staged.hold)
@@ -136,6 +137,11 @@ class FilesystemStore:
                 continue
             yield StagedUpload(entry, status.st_mtime)
 
+    async def sweep(self, age_seconds: float) -> int:
+        """See the contract: the file system keeps a file for those who read it, and forgets it with the last."""
+        del age_seconds
+        return 0
+
     def _make_folders(self) -> None:
         made = [self._directory, self._uploads, self._blobs]
         made += [self._blobs / algorithm for algorithm in ALGORITHMS]
@@ -174,6 +180,8 @@ class FilesystemStore:
 class FilesystemStaged:
     """Staged bytes in a file, held by its lock."""
 
+    state = ""
+
     def __init__(self, store: FilesystemStore, upload: str) -> None:
         self._store = store
         self._path = store.staged_path(upload)
@@ -191,6 +199,14 @@ class FilesystemStaged:
     async def write(self, chunk: bytes) -> None:
         """See the contract."""
         await self._store.run(self._write, chunk)
+
+    @property
+    def flushed(self) -> int:
+        """See the contract."""
+        return self.size
+
+    async def flush(self) -> None:
+        """See the contract: whoever opens the file finds what was written to it."""
 
     async def read(self) -> AsyncIterator[bytes]:
         """See the contract."""
@@ -240,6 +256,10 @@ class FilesystemReader:
         self._ahead: bytes | None = None
         self.file = -1
         self.size = 0
+
+    async def url(self, seconds: float) -> None:
+        """See the contract."""
+        del seconds
 
     async def read(self, offset: int, length: int) -> bytes:
         """See the contract."""

@@ -32,8 +32,9 @@ class MemoryStore:
         """Memory is always there."""
 
     @asynccontextmanager
-    async def stage(self, upload: str) -> AsyncIterator[MemoryStaged]:
+    async def stage(self, upload: str, state: str = "") -> AsyncIterator[MemoryStaged]:
         """See the contract."""
+        del state  # who holds is known here
         if upload in self._held:
             raise StagedBusy
         self._held.add(upload)
@@ -74,6 +75,11 @@ class MemoryStore:
         for upload in list(self._staged):
             yield StagedUpload(upload, self._modified.get(upload, time.time()))
 
+    async def sweep(self, age_seconds: float) -> int:
+        """See the contract: nothing is left over."""
+        del age_seconds
+        return 0
+
     def close(self) -> None:
         """See the contract."""
 
@@ -85,6 +91,8 @@ class MemoryStore:
 class MemoryStaged:
     """Staged bytes in memory."""
 
+    state = ""
+
     def __init__(self, store: MemoryStore, upload: str, content: bytearray) -> None:
         self._store = store
         self._upload = upload
@@ -94,6 +102,14 @@ class MemoryStaged:
     def size(self) -> int:
         """See the contract."""
         return len(self._content)
+
+    @property
+    def flushed(self) -> int:
+        """See the contract."""
+        return len(self._content)
+
+    async def flush(self) -> None:
+        """See the contract."""
 
     async def cut(self, size: int) -> None:
         """See the contract."""
@@ -122,6 +138,10 @@ class MemoryReader:
     def __init__(self, content: bytes) -> None:
         self._content = content
         self.size = len(content)
+
+    async def url(self, seconds: float) -> None:
+        """See the contract."""
+        del seconds
 
     async def read(self, offset: int, length: int) -> bytes:
         """See the contract."""

@@ -50,9 +50,9 @@ class LimitedStore:
         await self._store.ping()
 
     @asynccontextmanager
-    async def stage(self, upload: str) -> AsyncIterator[Staged]:
+    async def stage(self, upload: str, state: str = "") -> AsyncIterator[Staged]:
         """See BlobStore."""
-        async with self._store.stage(upload) as staged:
+        async with self._store.stage(upload, state) as staged:
             yield staged if (limit := room.get()) is None else _LimitedStaged(staged, limit)
 
     async def discard(self, upload: str) -> None:
@@ -75,6 +75,10 @@ class LimitedStore:
         """See BlobStore."""
         return self._store.uploads()
 
+    async def sweep(self, age_seconds: float) -> int:
+        """See BlobStore."""
+        return await self._store.sweep(age_seconds)
+
     def close(self) -> None:
         """See BlobStore."""
         self._store.close()
@@ -90,6 +94,17 @@ class _LimitedStaged:
     @property
     def size(self) -> int:
         return self._staged.size
+
+    @property
+    def flushed(self) -> int:
+        return self._staged.flushed
+
+    @property
+    def state(self) -> str:
+        return self._staged.state
+
+    async def flush(self) -> None:
+        await self._staged.flush()
 
     async def cut(self, size: int) -> None:
         await self._staged.cut(size)

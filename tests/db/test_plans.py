@@ -12,6 +12,7 @@ from sqlalchemy import Connection, event, insert, text
 from registry.db import blobs, inspection, manifests, referrers, repositories, schema, tags, uploads
 from registry.db.database import open_database
 from registry.db.referrers import ReferrersOf
+from registry.db.uploads import Upload
 from registry.oci.digest import Digest
 from registry.oci.names import RepositoryName, Tag
 from tests.support.tables import migrated
@@ -41,6 +42,7 @@ SUBJECT: Final = digest("subject", 0)
 MANIFEST: Final = digest("manifest", 5)
 BLOB: Final = digest("blob", 5)
 APP: Final = name(BUSY)
+UPLOAD: Final = Upload("upload5", 0, "sha256")
 
 
 def fill(connection: Connection) -> None:
@@ -161,8 +163,11 @@ LOOKUPS: Final[dict[str, Callable[[Connection], object]]] = {
     "manifest deleted": lambda c: manifests.delete_manifest(c, APP, MANIFEST),
     "referrers of a page": lambda c: referrers.fetch(c, [5, 15, 25]),
     "upload": lambda c: uploads.find(c, "upload5", APP, "anonymous"),
-    "upload goes on": lambda c: uploads.resize(c, "upload5", 5),
+    "upload goes on": lambda c: uploads.resize(c, UPLOAD, 5, ""),
+    "upload is published": lambda c: uploads.claim(c, UPLOAD, 5, "", BLOB),
     "upload ends": lambda c: uploads.end(c, "upload5"),
+    "upload is cancelled": lambda c: uploads.cancel(c, "upload5"),
+    "idle upload ends": lambda c: uploads.end_idle(c, "upload5", 50),
     "idle uploads": lambda c: uploads.idle(c, 50, "", 100),
     "upload that goes on": lambda c: uploads.goes_on(c, "upload5", 50),
 }

@@ -16,6 +16,7 @@ from registry.db.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy import Connection
 
@@ -111,6 +112,10 @@ class FaultyDatabase(Database):
         self._faults = faults
         self.engine = inner.engine
 
+    def alone(self, task: str) -> AbstractAsyncContextManager[bool]:
+        """See Database."""
+        return self._inner.alone(task)
+
     def close(self) -> None:
         """See Database."""
         self._inner.close()
@@ -157,10 +162,10 @@ class FaultyStore:
         await self._inner.ping()
 
     @asynccontextmanager
-    async def stage(self, upload: str) -> AsyncIterator[FaultyStaged]:
+    async def stage(self, upload: str, state: str = "") -> AsyncIterator[FaultyStaged]:
         """See the contract."""
         self._faults.step("before stage")
-        async with self._inner.stage(upload) as staged:
+        async with self._inner.stage(upload, state) as staged:
             self._faults.step("after stage")
             yield FaultyStaged(staged, self._faults)
 
@@ -194,6 +199,11 @@ class FaultyStore:
         async for upload in self._inner.uploads():
             yield upload
 
+    async def sweep(self, age_seconds: float) -> int:
+        """See the contract."""
+        self._faults.step("before sweep")
+        return await self._inner.sweep(age_seconds)
+
 
 class FaultyStaged:
     """See FaultyStore."""
@@ -206,6 +216,22 @@ class FaultyStaged:
     def size(self) -> int:
         """See the contract."""
         return self._inner.size
+
+    @property
+    def flushed(self) -> int:
+        """See the contract."""
+        return self._inner.flushed
+
+    @property
+    def state(self) -> str:
+        """See the contract."""
+        return self._inner.state
+
+    async def flush(self) -> None:
+        """See the contract."""
+        self._faults.step("before flush")
+        await self._inner.flush()
+        self._faults.step("after flush")
 
     async def cut(self, size: int) -> None:
         """See the contract."""
@@ -249,6 +275,10 @@ class FaultyReader:
     def size(self) -> int:
         """See the contract."""
         return self._inner.size
+
+    async def url(self, seconds: float) -> str | None:
+        """See the contract."""
+        return await self._inner.url(seconds)
 
     async def read(self, offset: int, length: int) -> bytes:
         """See the contract."""

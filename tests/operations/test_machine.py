@@ -11,12 +11,14 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from registry.db.database import open_database
 from registry.storage.filesystem import FilesystemStore
-from registry.storage.memory import MemoryStore
+from registry.storage.objects.store import ObjectStore
+from tests.operations.conftest import new_store
 from tests.operations.machine import RegistryMachine
 from tests.support.registries import registry_on
 from tests.support.tables import empty
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from registry.db.database import Database
@@ -27,22 +29,19 @@ if TYPE_CHECKING:
 class Pair:
     """A kind of store with a database."""
 
-    def __init__(self, kind: str, url: str, folder: Path) -> None:
-        self._kind = kind
+    def __init__(self, new_store: Callable[[], BlobStore], url: str, folder: Path) -> None:
+        self._new_store = new_store
         self._url = url
-        self._folder = folder / "blobs"
-        self._store: BlobStore = MemoryStore()
+        self._folder = folder
+        self._store = new_store()
         self._database: Database | None = None
 
     async def fresh(self) -> Registry:
         """A registry with nothing in it."""
         registry = await self.restarted()
         empty(registry.database)
-        if self._kind == "filesystem":
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._store = FilesystemStore(self._folder)
-        else:
-            self._store = MemoryStore()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._store = self._new_store()
         await self._store.open()
         return registry_on(registry.database, self._store)
 
@@ -51,6 +50,8 @@ class Pair:
         self.close()
         if isinstance(self._store, FilesystemStore):
             self._store = FilesystemStore(self._folder)
+        elif isinstance(self._store, ObjectStore):
+            self._store = ObjectStore(self._store.service.bucket)
         self._database = open_database(self._url)
         return registry_on(self._database, self._store)
 
@@ -61,10 +62,12 @@ class Pair:
             self._database = None
 
 
-@pytest.mark.parametrize("kind", ["memory", "filesystem"])
-def test_registry_is_as_the_model(kind: str, tables_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["memory", "filesystem", "objects"])
+def test_registry_is_as_the_model(
+    kind: str, tables_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Whatever is done, a registry answers as a few dictionaries would, and its check finds nothing wrong."""
-    pair = Pair(kind, tables_url, tmp_path)
+    pair = Pair(lambda: new_store(kind, tmp_path / "blobs", request), tables_url, tmp_path / "blobs")
     run_state_machine_as_test(
         lambda: RegistryMachine(pair),
         settings=settings(

@@ -16,7 +16,7 @@ from registry.operations import purging, uploads
 from registry.operations.purging import purge, purge_forever
 from tests.faults.injection import Steps
 from tests.support.images import blob
-from tests.support.registries import ANYBODY, APP, changed, problems, push_blobs, read_blob, stream
+from tests.support.registries import ANYBODY, APP, EXCLUSIVE, changed, problems, push_blobs, read_blob, stream
 
 if TYPE_CHECKING:
     from registry.operations.registry import Registry
@@ -85,6 +85,7 @@ async def test_bytes_without_row_go(registry: Registry) -> None:
     assert await staged(registry) == {known.id}
 
 
+@pytest.mark.parametrize("registry", EXCLUSIVE, indirect=True)
 async def test_held_bytes_stay(registry: Registry) -> None:
     """A push that takes longer than an upload may be idle is not hindered."""
     later = changed(registry, upload_idle_seconds_max=-1)
@@ -105,6 +106,7 @@ async def test_upload_that_goes_on_stays(registry: Registry, monkeypatch: pytest
     assert await uploads.append(registry, session, None, stream(b" more")) == 9
 
 
+@pytest.mark.parametrize("registry", EXCLUSIVE, indirect=True)
 async def test_upload_that_is_written_to_stays(registry: Registry) -> None:
     """While a request holds the bytes of an upload it stays, however long ago its row was touched; others go."""
     held, idle = await start(registry, idle=True), await start(registry, idle=True)
@@ -135,15 +137,15 @@ async def test_failure_holds_up_no_other(registry: Registry, monkeypatch: pytest
     """Where one upload cannot be taken away the others are, and the next turn takes it."""
     idle = [await start(registry, idle=True) for _ in range(3)]
     stuck = min(session.id for session in idle)
-    end = purging.uploads.end
+    end_idle = purging.uploads.end_idle
 
-    def end_others(connection: Connection, upload_id: str) -> bool:
+    def end_others(connection: Connection, upload_id: str, idle_since_us: int) -> bool:
         if upload_id == stuck:
             raise StorageFull
-        return end(connection, upload_id)
+        return end_idle(connection, upload_id, idle_since_us)
 
     with monkeypatch.context() as patched, structlog.testing.capture_logs() as logs:
-        patched.setattr(purging.uploads, "end", end_others)
+        patched.setattr(purging.uploads, "end_idle", end_others)
         assert await purge(registry) == 2
     assert [entry["upload"] for entry in logs] == [stuck]
     assert await purge(registry) == 1
@@ -171,7 +173,7 @@ async def test_purge_forever(registry: Registry) -> None:
     turns = asyncio.Queue[str]()
 
     class Failing:
-        async def read(self, *_: object) -> None:
+        def alone(self, *_: object) -> None:
             turns.put_nowait("turn")
             raise ZeroDivisionError
 
@@ -186,3 +188,27 @@ async def test_purge_forever(registry: Registry) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await task
     assert {entry["event"] for entry in logs} == {"purging unfinished uploads failed"}
+
+
+async def test_one_replica_purges(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several replicas one purges, turn after turn; when it ends, another goes on."""
+    turns = asyncio.Queue[int]()
+
+    async def purge_counted(registry: Registry) -> int:
+        turns.put_nowait(id(registry))
+        return 0
+
+    monkeypatch.setattr(purging, "purge", purge_counted)
+    replicas = [registry, changed(registry), changed(registry)]
+    running = {id(replica): asyncio.create_task(purge_forever(replica, 0.02)) for replica in replicas}
+    async with asyncio.timeout(60):
+        while running:
+            at_work = [await turns.get() for _ in range(5)][-1]
+            await end(running.pop(at_work))
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait for it."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

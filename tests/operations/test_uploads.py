@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from registry.db import uploads as rows
+from registry.db.clock import now_us
 from registry.oci.access import User
 from registry.oci.digest import Digest
 from registry.oci.errors import (
@@ -19,11 +20,11 @@ from registry.oci.errors import (
     UploadOutOfOrder,
 )
 from registry.oci.ranges import ChunkRange
-from registry.operations import blobs, uploads
+from registry.operations import blobs, sessions, uploads
 from registry.operations.purging import purge
 from registry.storage.contract import CHUNK_BYTES
 from tests.faults.injection import Steps
-from tests.support.registries import ANYBODY, APP, COPY, changed, problems, read_blob, stream
+from tests.support.registries import ANYBODY, APP, COPY, EXCLUSIVE, changed, problems, read_blob, stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -139,6 +140,7 @@ async def test_cancel_of_another_upload_frees_nothing(registry: Registry, sessio
     assert await uploads.append(registry, session, None, stream(b"more")) == len(CONTENT) + 4
 
 
+@pytest.mark.parametrize("registry", EXCLUSIVE, indirect=True)
 async def test_freed_upload_has_ended(registry: Registry, session: Session) -> None:
     """After a crash between freeing the bytes and taking the row away, nobody goes on with the upload."""
     await uploads.append(registry, session, None, stream(CONTENT))
@@ -310,6 +312,7 @@ async def test_bytes_that_nobody_acknowledged(registry: Registry, session: Sessi
     assert await read_blob(registry, APP, DIGEST) == CONTENT
 
 
+@pytest.mark.parametrize("registry", EXCLUSIVE, indirect=True)
 async def test_bytes_that_were_lost(registry: Registry, session: Session) -> None:
     """Where acknowledged bytes are gone after a power cut, the upload has ended; no blob has a hole."""
     await uploads.append(registry, session, None, stream(b"one "))
@@ -323,9 +326,10 @@ async def test_bytes_that_were_lost(registry: Registry, session: Session) -> Non
 # Several at once
 
 
+@pytest.mark.parametrize("registry", EXCLUSIVE, indirect=True)
 async def test_busy(registry: Registry, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one request writes, another is refused with what was acknowledged; the first is not disturbed."""
-    monkeypatch.setattr(uploads, "_BUSY_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(sessions, "_BUSY_SECONDS_MAX", 0.1)
     await uploads.append(registry, session, None, stream(b"one "))
     async with registry.store.stage(session.id):
         for request in (
@@ -338,13 +342,14 @@ async def test_busy(registry: Registry, session: Session, monkeypatch: pytest.Mo
     await uploads.finish(registry, session, DIGEST, None, stream(b"two three"))
 
 
+@pytest.mark.parametrize("registry", EXCLUSIVE, indirect=True)
 async def test_busy_for_a_moment(registry: Registry, session: Session) -> None:
     """A client that goes on before we noticed that its old connection is gone waits, and goes on then."""
     async with registry.store.stage(session.id) as held:
         request = asyncio.create_task(uploads.append(registry, session, None, stream(b"two ")))
         await asyncio.sleep(0.1)
         await held.write(b"one ")
-        await registry.database.write_soon(rows.resize, session.id, 4)
+        await registry.database.write_soon(rows.resize, rows.Upload(session.id, 0, "sha256"), 4, "")
     assert await request == 8
 
 
@@ -366,7 +371,8 @@ async def test_finished_by_several_at_once(registry: Registry, session: Session)
         return_exceptions=True,
     )
     assert None in outcomes
-    assert all(outcome is None or isinstance(outcome, BlobUploadUnknown) for outcome in outcomes)
+    refused = [outcome for outcome in outcomes if outcome is not None]
+    assert all(isinstance(outcome, BlobUploadUnknown | UploadOutOfOrder) for outcome in refused)
     assert await read_blob(registry, APP, DIGEST) == CONTENT
     await assert_unknown(registry, session)
     assert await purge_of_leftovers(registry) == set()
@@ -398,6 +404,7 @@ async def test_cancelled_upload_that_is_written_to(registry: Registry, session: 
     assert await purge_of_leftovers(registry) == set()
 
 
+@pytest.mark.parametrize("registry", EXCLUSIVE, indirect=True)
 async def test_slow_upload_is_recorded(
     registry: Registry, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,3 +421,20 @@ async def test_slow_upload_is_recorded(
     assert seen[-1] > 0
     assert seen == sorted(seen)
     assert all(size % CHUNK_BYTES == 0 for size in seen)
+
+
+@pytest.mark.parametrize("registry", ["objects+postgres"], indirect=True)
+async def test_slow_upload_is_touched(
+    registry: Registry, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where bytes that are under way cannot be found again, a long request counts at its end, and is not idle before."""
+    monkeypatch.setattr(uploads, "_CHECKPOINT_SECONDS", -1)
+    idle_since = now_us()
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield bytes(CHUNK_BYTES)
+        assert await uploads.status(registry, session) == 0
+        assert await registry.database.read(rows.goes_on, session.id, idle_since)
+
+    assert await uploads.append(registry, session, None, body()) == 4 * CHUNK_BYTES

@@ -1,7 +1,8 @@
 """The contract of `registry/storage/contract.py`, promise by promise: every store keeps it.
 
-A new store is tested by one class: it derives from `BlobStoreContract`, gives the store in the fixture `store`, and
-three back doors past it, so that a test of reading does not depend on the writing that another test is about.
+A new store is tested by one class: it derives from `ExclusiveStoreContract` or `StatefulStoreContract`, as promise 3
+leaves the choice, gives the store in the fixture `store`, and three back doors past it, so that a test of reading does
+not depend on the writing that another test is about.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class BlobStoreContract(ABC):
         """Look what is published, past the store."""
 
     @abstractmethod
-    def put_staged(self, store: Any, upload: str, content: bytes) -> None:
-        """Put staged bytes there, past the store."""
+    def put_staged(self, store: Any, upload: str, content: bytes) -> str:
+        """Put staged bytes there, past the store; the state to go on from."""
 
     @pytest.fixture(autouse=True)
     async def opened(self, store: BlobStore) -> None:
@@ -120,36 +121,18 @@ class BlobStoreContract(ABC):
         assert await read(store, digest) == CONTENT
         await assert_missing(store, DIGEST)
 
-    # 3: staged bytes are held by one at a time
-
-    async def test_held_bytes_are_busy(self, store: BlobStore) -> None:
-        """While one holds the staged bytes, nobody else can hold or discard them."""
-        async with store.stage("upload") as staged:
-            await staged.write(CONTENT)
-            with pytest.raises(StagedBusy):
-                async with store.stage("upload"):
-                    pytest.fail("held twice")
-            with pytest.raises(StagedBusy):
-                await store.discard("upload")
-            assert staged.size == len(CONTENT)
-
-    async def test_refused_holder_takes_nothing_away(self, store: BlobStore) -> None:
-        """Who is refused does not end the hold of who holds."""
-        async with store.stage("upload"):
-            for _ in range(2):
-                with pytest.raises(StagedBusy):
-                    async with store.stage("upload"):
-                        pytest.fail("held twice")
+    # 3: what several write does not mix
 
     async def test_hold_ends_with_its_block(self, store: BlobStore) -> None:
         """After the block, with an error or without, the next one may hold."""
         with pytest.raises(ZeroDivisionError):
             async with store.stage("upload") as staged:
                 await staged.write(CONTENT)
+                await staged.flush()
                 raise ZeroDivisionError
-        async with store.stage("upload") as staged:
+        async with store.stage("upload", staged.state) as staged:
             assert staged.size == len(CONTENT)
-        async with store.stage("upload"):
+        async with store.stage("upload", staged.state):
             pass
 
     async def test_uploads_do_not_hinder_each_other(self, store: BlobStore) -> None:
@@ -157,6 +140,8 @@ class BlobStoreContract(ABC):
         async with store.stage("one") as one, store.stage("two") as two:
             await one.write(b"1")
             await two.write(b"22")
+            await one.flush()
+            await two.flush()
             assert (await staged_bytes(one), await staged_bytes(two)) == (b"1", b"22")
 
     # 4: staged bytes wait for their next holder
@@ -171,18 +156,22 @@ class BlobStoreContract(ABC):
         """What one holder wrote, the next one reads, and appends to."""
         async with store.stage("upload") as staged:
             await staged.write(b"one")
-        async with store.stage("upload") as staged:
-            assert staged.size == 3
+            await staged.flush()
+            assert staged.flushed == 3
+        async with store.stage("upload", staged.state) as staged:
+            assert (staged.size, staged.flushed) == (3, 3)
             await staged.write(b" two")
             assert staged.size == 7
+            await staged.flush()
             assert await staged_bytes(staged) == b"one two"
 
     async def test_staged_bytes_are_read_from_the_first_on(self, store: BlobStore) -> None:
         """Reading gives all bytes, of many pieces too, and leaves the place to write at where it was."""
-        self.put_staged(store, "upload", MORE_THAN_A_CHUNK)
-        async with store.stage("upload") as staged:
+        state = self.put_staged(store, "upload", MORE_THAN_A_CHUNK)
+        async with store.stage("upload", state) as staged:
             assert await staged_bytes(staged) == MORE_THAN_A_CHUNK
             await staged.write(b"!")
+            await staged.flush()
             assert await staged_bytes(staged) == MORE_THAN_A_CHUNK + b"!"
 
     async def test_pieces_of_any_size_are_written(self, store: BlobStore) -> None:
@@ -190,31 +179,33 @@ class BlobStoreContract(ABC):
         async with store.stage("upload") as staged:
             for piece in (b"", b"x", MORE_THAN_A_CHUNK, b"", b"y"):
                 await staged.write(piece)
+            await staged.flush()
             assert await staged_bytes(staged) == b"x" + MORE_THAN_A_CHUNK + b"y"
 
     @pytest.mark.parametrize("size", [0, 1, 6, 7])
     async def test_cut(self, store: BlobStore, size: int) -> None:
         """Cutting keeps the first bytes; what is written next comes behind them."""
-        self.put_staged(store, "upload", CONTENT)
-        async with store.stage("upload") as staged:
+        state = self.put_staged(store, "upload", CONTENT)
+        async with store.stage("upload", state) as staged:
             await staged.cut(size)
             assert staged.size == size
             await staged.write(b"!")
-        async with store.stage("upload") as staged:
+            await staged.flush()
+        async with store.stage("upload", staged.state) as staged:
             assert await staged_bytes(staged) == CONTENT[:size] + b"!"
 
     async def test_cut_behind_the_end(self, store: BlobStore) -> None:
         """To cut where nothing is means that bytes were lost; what is there stays."""
-        self.put_staged(store, "upload", CONTENT)
-        async with store.stage("upload") as staged:
+        state = self.put_staged(store, "upload", CONTENT)
+        async with store.stage("upload", state) as staged:
             with pytest.raises(StagedBytesLost):
                 await staged.cut(len(CONTENT) + 1)
             assert await staged_bytes(staged) == CONTENT
 
     async def test_what_was_cut_is_not_published(self, store: BlobStore) -> None:
         """Bytes that were cut away are in no blob."""
-        self.put_staged(store, "upload", CONTENT + b" and what nobody acknowledged")
-        async with store.stage("upload") as staged:
+        state = self.put_staged(store, "upload", CONTENT + b" and what nobody acknowledged")
+        async with store.stage("upload", state) as staged:
             await staged.cut(len(CONTENT))
             await staged.publish(DIGEST)
         assert self.get_blob(store, DIGEST) == CONTENT
@@ -347,6 +338,99 @@ class BlobStoreContract(ABC):
         self.put_blob(store, Digest.of(CONTENT, "sha512"), CONTENT)
         self.put_staged(store, "upload", CONTENT)
         assert await blobs_of(store) == wanted
+
+    async def test_sweep_leaves_what_has_a_name(self, store: BlobStore) -> None:
+        """Sweeping takes nothing away that is published or staged, however old it is."""
+        await publish(store, "one", CONTENT)
+        await publish(store, "two", CONTENT)
+        async with store.stage("upload") as staged:
+            await staged.write(b"one")
+            await staged.flush()
+        await store.sweep(-1)
+        assert await read(store, DIGEST) == CONTENT
+        async with store.stage("upload", staged.state) as staged:
+            assert await staged_bytes(staged) == b"one"
+
+
+class ExclusiveStoreContract(BlobStoreContract):
+    """What holds where staged bytes are held by one at a time."""
+
+    async def test_held_bytes_are_busy(self, store: BlobStore) -> None:
+        """While one holds the staged bytes, nobody else can hold or discard them."""
+        async with store.stage("upload") as staged:
+            await staged.write(CONTENT)
+            with pytest.raises(StagedBusy):
+                async with store.stage("upload"):
+                    pytest.fail("held twice")
+            with pytest.raises(StagedBusy):
+                await store.discard("upload")
+            assert staged.size == len(CONTENT)
+
+    async def test_refused_holder_takes_nothing_away(self, store: BlobStore) -> None:
+        """Who is refused does not end the hold of who holds."""
+        async with store.stage("upload"):
+            for _ in range(2):
+                with pytest.raises(StagedBusy):
+                    async with store.stage("upload"):
+                        pytest.fail("held twice")
+
+    async def test_there_is_no_state(self, store: BlobStore) -> None:
+        """Nothing has to be kept to find the bytes again, and everything that was written counts."""
+        async with store.stage("upload") as staged:
+            await staged.write(CONTENT)
+            assert (staged.state, staged.flushed) == ("", len(CONTENT))
+
+
+class StatefulStoreContract(BlobStoreContract):
+    """What holds where each holder goes on for itself, from the state that it was given."""
+
+    async def test_two_holders(self, store: BlobStore) -> None:
+        """What two write from the same state stays apart: whose state is kept, whose bytes are there."""
+        before = self.put_staged(store, "upload", b"one")
+        async with store.stage("upload", before) as first, store.stage("upload", before) as second:
+            await first.write(b" two")
+            await second.write(b" three")
+            await second.flush()
+            await first.flush()
+        for state, content in ((before, b"one"), (first.state, b"one two"), (second.state, b"one three")):
+            async with store.stage("upload", state) as staged:
+                assert await staged_bytes(staged) == content
+
+    async def test_who_is_published_counts(self, store: BlobStore) -> None:
+        """A blob has the bytes of the holder that published it, and none of another's, who is still writing."""
+        before = self.put_staged(store, "upload", CONTENT[:3])
+        async with store.stage("upload", before) as first, store.stage("upload", before) as second:
+            await second.write(b"else")
+            await second.flush()
+            await first.write(CONTENT[3:])
+            await first.publish(DIGEST)
+            await second.write(b"more")
+            await second.flush()
+        await store.discard("upload")
+        assert await read(store, DIGEST) == self.get_blob(store, DIGEST) == CONTENT
+        assert await uploads_of(store) == set()
+
+    async def test_what_is_not_flushed_does_not_count(self, store: BlobStore) -> None:
+        """The state tells of flushed bytes alone, and of how many they are."""
+        async with store.stage("upload") as staged:
+            await staged.write(b"one")
+            await staged.flush()
+            await staged.write(b" two")
+            assert (staged.flushed, staged.size) == (3, 7)
+            state = staged.state
+        async with store.stage("upload", state) as staged:
+            assert await staged_bytes(staged) == b"one"
+
+    async def test_lost_bytes(self, store: BlobStore) -> None:
+        """Where bytes that the state tells of are gone, they are neither read nor published."""
+        state = self.put_staged(store, "upload", CONTENT)
+        await store.discard("upload")
+        async with store.stage("upload", state) as staged:
+            with pytest.raises(StagedBytesLost):
+                await staged_bytes(staged)
+            with pytest.raises(StagedBytesLost):
+                await staged.publish(DIGEST)
+        await assert_missing(store, DIGEST)
 
 
 async def publish(store: BlobStore, upload: str, content: bytes, digest: Digest | None = None) -> None:

@@ -15,7 +15,7 @@ from tests.storage.contract import (
     CONTENT,
     DIGEST,
     MORE_THAN_A_CHUNK,
-    BlobStoreContract,
+    ExclusiveStoreContract,
     blobs_of,
     publish,
     uploads_of,
@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> FilesystemStore:
     return FilesystemStore(tmp_path / "data")
 
 
-class TestFilesystemStore(BlobStoreContract):
+class TestFilesystemStore(ExclusiveStoreContract):
     """See the contract."""
 
     @pytest.fixture
@@ -50,9 +50,10 @@ class TestFilesystemStore(BlobStoreContract):
         """See the contract."""
         return store.path(digest).read_bytes() if store.path(digest).exists() else None
 
-    def put_staged(self, store: FilesystemStore, upload: str, content: bytes) -> None:
+    def put_staged(self, store: FilesystemStore, upload: str, content: bytes) -> str:
         """See the contract."""
         store.staged_path(upload).write_bytes(content)
+        return ""
 
 
 async def test_tree(store: FilesystemStore, tmp_path: Path) -> None:

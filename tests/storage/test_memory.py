@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from registry.storage.memory import MemoryStore
-from tests.storage.contract import BlobStoreContract, publish
+from tests.storage.contract import ExclusiveStoreContract, publish
 
 if TYPE_CHECKING:
     from registry.oci.digest import Digest
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-class TestMemoryStore(BlobStoreContract):
+class TestMemoryStore(ExclusiveStoreContract):
     """See the contract."""
 
     @pytest.fixture
@@ -31,9 +31,10 @@ class TestMemoryStore(BlobStoreContract):
         """See the contract."""
         return store._blobs.get(digest)
 
-    def put_staged(self, store: MemoryStore, upload: str, content: bytes) -> None:
+    def put_staged(self, store: MemoryStore, upload: str, content: bytes) -> str:
         """See the contract."""
         store._staged[upload] = bytearray(content)
+        return ""
 
 
 async def test_nothing_is_kept_of_uploads_that_ended() -> None:

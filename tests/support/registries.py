@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 APP: Final = RepositoryName("team/app")
 COPY: Final = RepositoryName("team/copy")
 ANYBODY: Final = Anonymous()
+EXCLUSIVE: Final = ("memory+sqlite", "filesystem+postgres")
+"""Where staged bytes are held by one request at a time."""
 SETTINGS: Final = Settings(
     manifest_bytes_max=4 * 1024 * 1024,
     missing_references_allowed=False,

@@ -1,0 +1,142 @@
+"""What lies where in the bucket, and what the small objects in it say. Pure.
+
+Below the configured prefix:
+
+    segments/<upload>/<nonce>       bytes, as one request brought them; written once, and never changed
+    segments/<upload>/published     the digest as which they are (or are about to be) published
+    uploads/<upload>                empty: there are bytes of an upload that nobody has finished
+    blobs/sha256/3a/3a7b...         the *index* of a blob: its size, and which segments hold its bytes, in order
+    leftovers/<nonce>               segments that an index named once, to be taken away when nobody reads them any more
+    ready                           whether the bucket can be written to is tried with this one
+
+Every name but an index's is made up anew for what lies there, so that a request that is sent again, because its answer
+got lost, writes what is there already.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from registry.oci.digest import Digest
+from registry.oci.errors import DigestInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BLOBS: Final = "blobs"
+UPLOADS: Final = "uploads"
+LEFTOVERS: Final = "leftovers"
+READY: Final = "ready"
+SEGMENTS: Final = "segments"
+_PUBLISHED: Final = "published"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """`size` bytes in the object `key`."""
+
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Where a blob's bytes are."""
+
+    segments: tuple[Segment, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole blob."""
+        return sum(segment.size for segment in self.segments)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The objects that hold it."""
+        return frozenset(segment.key for segment in self.segments)
+
+    def encode(self) -> bytes:
+        """As it is stored."""
+        segments = [{"key": segment.key, "size": segment.size} for segment in self.segments]
+        return json.dumps({"size": self.size, "segments": segments}).encode()
+
+    @classmethod
+    def decode(cls, content: bytes) -> Index:
+        """What `encode` has written."""
+        segments = json.loads(content)["segments"]
+        return cls(tuple(Segment(segment["key"], segment["size"]) for segment in segments))
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Objects that held a blob, and may do so again where a request that was held up still comes through."""
+
+    digest: Digest
+    keys: frozenset[str]
+
+    def encode(self) -> bytes:
+        """As it is stored."""
+        return json.dumps({"digest": self.digest, "keys": sorted(self.keys)}).encode()
+
+    @classmethod
+    def decode(cls, content: bytes) -> Leftover:
+        """What `encode` has written."""
+        said = json.loads(content)
+        return cls(Digest(said["digest"]), frozenset(said["keys"]))
+
+
+def encode_state(upload: str, segments: Sequence[Segment]) -> str:
+    """The segments of an upload, for its row: short, and never empty."""
+    start = len(segments_prefix(upload)) + 1
+    return json.dumps([[segment.key[start:], segment.size] for segment in segments], separators=(",", ":"))
+
+
+def decode_state(upload: str, state: str) -> list[Segment]:
+    """What `encode_state` has written; none for the state of a new upload."""
+    return [Segment(f"{segments_prefix(upload)}/{name}", size) for name, size in json.loads(state or "[]")]
+
+
+def segments_prefix(upload: str) -> str:
+    """Below this lie the segments of an upload, and nothing else but `published_key`."""
+    return f"{SEGMENTS}/{upload}"
+
+
+def new_segment_key(upload: str) -> str:
+    """A name that nobody has used."""
+    return f"{segments_prefix(upload)}/{secrets.token_hex(8)}"
+
+
+def published_key(upload: str) -> str:
+    """What the segments of this upload were published as."""
+    return f"{segments_prefix(upload)}/{_PUBLISHED}"
+
+
+def published_keys(keys: frozenset[str]) -> frozenset[str]:
+    """`published_key` of the uploads that these segments come from."""
+    return frozenset(f"{key.rpartition('/')[0]}/{_PUBLISHED}" for key in keys)
+
+
+def upload_key(upload: str) -> str:
+    """The mark of an unfinished upload."""
+    return f"{UPLOADS}/{upload}"
+
+
+def leftover_key() -> str:
+    """A name that nobody has used."""
+    return f"{LEFTOVERS}/{secrets.token_hex(16)}"
+
+
+def index_key(digest: Digest) -> str:
+    """Where a blob's index lies."""
+    return f"{BLOBS}/{digest.algorithm}/{digest.encoded[:2]}/{digest.encoded}"
+
+
+def digest_of(key: str) -> Digest | None:
+    """The digest whose index lies there; None where something else does."""
+    try:
+        return Digest.parse(":".join([*key.split("/")[1:2], *key.split("/")[3:]]))
+    except DigestInvalid:
+        return None

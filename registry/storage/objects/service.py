@@ -1,0 +1,276 @@
+"""The object storage service, through obstore: which it is, what it can do, and what its errors mean to us."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import obstore
+import structlog
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    GenericError,
+    NotSupportedError,
+    PreconditionError,
+)
+from obstore.store import from_url
+
+from registry.oci.errors import Unavailable
+from registry.storage.objects.layout import READY
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterator
+
+    from obstore import AsyncWritableFile, ObjectMeta, PutMode
+
+PART_BYTES: Final = 8 * 1024 * 1024
+PARTS_AT_ONCE: Final = 3
+"""A segment that is being written keeps at most PART_BYTES x (PARTS_AT_ONCE + 1) in memory."""
+
+_RETRIES_MAX: Final = 8
+_RETRY_SECONDS_MAX: Final = 90
+_PING_SECONDS_MAX: Final = 5
+_SILENT_SECONDS_MAX: Final = 30
+_DELETE_AT_ONCE: Final = 1000
+_ENDPOINTS: Final = {"s3": "endpoint", "gs": "base_url", "az": "endpoint"}
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Which bucket: `url` as s3://bucket/prefix, gs://bucket/prefix or az://account/container/prefix.
+
+    `endpoint`: of a service of the same kind that is not the vendor's own; `public_endpoint`: where clients reach it,
+    if elsewhere. Credentials are found where the vendor's own programs look for them.
+    """
+
+    url: str
+    endpoint: str | None = None
+    region: str | None = None
+    allow_http: bool = False
+    public_endpoint: str | None = None
+
+    @property
+    def scheme(self) -> str:
+        """s3, gs or az."""
+        return self.url.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """The bucket's own name."""
+        return self.url.split("/")[2]
+
+    @property
+    def prefix(self) -> str:
+        """What stands before every key, without a slash at its end; may be empty."""
+        return "/".join(self.url.split("/")[3:]).strip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The content of a small object, and what says that it is still the same one."""
+
+    content: bytes
+    version: PutMode
+
+
+class Changed(Exception):
+    """Somebody else has written the object in the meantime."""
+
+
+class Service:
+    """Objects by key, below the bucket's prefix. FileNotFoundError where there is none, Unavailable for its failures.
+
+    Requests are tried again, with growing pauses, when the service fails, is too busy (SlowDown) or does not answer.
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self._store: Any = _open(bucket, _RETRIES_MAX, _RETRY_SECONDS_MAX)
+        self._impatient: Any = _open(bucket, 0, _PING_SECONDS_MAX)
+        self._public: Any = self._store
+        if bucket.public_endpoint is not None:
+            self._public = _open(replace(bucket, endpoint=bucket.public_endpoint), 0, _PING_SECONDS_MAX)
+        self._conditional = False
+
+    async def make_ready(self) -> None:
+        """See whether the service knows conditional writes; OSError where the bucket cannot be written to."""
+        try:
+            await obstore.put_async(self._store, READY, b"")
+        except BaseError as error:
+            raise OSError(f"{self.bucket.url} cannot be used: {_first_of(error)}") from error
+        try:
+            await obstore.put_async(self._impatient, READY, b"", mode="create")
+        except AlreadyExistsError:
+            self._conditional = True
+        except (BaseError, NotImplementedError) as error:  # refused, in one of many ways
+            log.info(
+                "object storage without conditional writes", url=self.bucket.url, error=type(error).__name__
+            )
+
+    async def ping(self) -> None:
+        """Raise where the service does not answer, or not to us."""
+        with _told():
+            try:
+                await obstore.head_async(self._impatient, READY)
+            except FileNotFoundError:  # somebody has tidied up
+                await obstore.put_async(self._impatient, READY, b"")
+
+    async def get(self, key: str) -> Found:
+        """A small object."""
+        with _told():
+            got = await obstore.get_async(self._store, key)
+            content = bytes(await got.bytes_async())
+        version: Any = {
+            key: value for key in ("e_tag", "version") if (value := got.meta.get(key)) is not None
+        }
+        return Found(content, version)
+
+    async def get_range(self, key: str, offset: int, length: int) -> memoryview:
+        """`length` bytes from `offset` on, which must be there."""
+        with _told():
+            return memoryview(await obstore.get_range_async(self._store, key, start=offset, length=length))
+
+    async def put(self, key: str, content: bytes) -> None:
+        """Write a small object."""
+        with _told():
+            await obstore.put_async(self._store, key, content, use_multipart=False)
+
+    async def replace(self, key: str, content: bytes, found: Found | None) -> None:
+        """Write a small object in the place of the one that was found, or of none; Changed where that is not so.
+
+        Where the service knows no conditional writes, the last one to write wins.
+        """
+        mode: PutMode = "overwrite"
+        if self._conditional:
+            mode = "create" if found is None else found.version
+        try:
+            with _told():
+                await obstore.put_async(self._store, key, content, use_multipart=False, mode=mode)
+        except (AlreadyExistsError, PreconditionError):
+            raise Changed(key) from None
+        except FileNotFoundError:
+            if found is None:  # then it is the bucket that is not there
+                raise
+            raise Changed(key) from None
+
+    async def delete(self, keys: Collection[str]) -> None:
+        """Take objects away; those that are not there are gone already."""
+        listed = sorted(keys)
+        for start in range(0, len(listed), _DELETE_AT_ONCE):
+            with _told():
+                await _delete(self._store, listed[start : start + _DELETE_AT_ONCE])
+
+    async def list(self, prefix: str) -> AsyncIterator[ObjectMeta]:
+        """Objects whose key begins with the prefix and a slash."""
+        pages = obstore.list(self._store, prefix, chunk_size=_DELETE_AT_ONCE)
+        while True:
+            with _told():
+                page = await anext(pages, None)
+            if page is None:
+                return
+            for entry in page:
+                yield entry
+
+    def writer(self, key: str) -> AsyncWritableFile:
+        """A new object, to be filled by `write`; it is there after `complete`, and else never."""
+        return obstore.open_writer_async(
+            self._store, key, buffer_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
+        )
+
+    async def write(self, file: AsyncWritableFile, chunk: bytes) -> None:
+        """Append; waits while PARTS_AT_ONCE parts are under way."""
+        with _told(), _never_missing():
+            await file.write(chunk)
+
+    async def complete(self, file: AsyncWritableFile, key: str, size: int) -> None:
+        """Make the object, which has so many bytes."""
+        try:
+            with _told(), _never_missing():
+                await file.close()
+        except Unavailable:
+            # It may have been made, and the answer lost: then to ask again was answered with "no such upload".
+            if not await self.has(key, size):
+                raise
+
+    async def has(self, key: str, size: int) -> bool:
+        """Whether there is such an object, of so many bytes."""
+        try:
+            with _told():
+                return (await obstore.head_async(self._store, key))["size"] == size
+        except FileNotFoundError:
+            return False
+
+    async def presign(self, key: str, seconds: float) -> str:
+        """A URL from which anybody can read the object for so long."""
+        with _told():
+            url: str = await obstore.sign_async(self._public, "GET", key, timedelta(seconds=seconds))
+        return url
+
+
+def _open(bucket: Bucket, retries_max: int, retry_seconds_max: float) -> object:
+    config: Any = {}
+    if bucket.endpoint is not None:
+        config[_ENDPOINTS[bucket.scheme]] = bucket.endpoint
+    if bucket.region is not None:
+        config["region"] = bucket.region
+    return from_url(
+        bucket.url,
+        config=config,
+        client_options={
+            "allow_http": bucket.allow_http,
+            # What is asked for is at most a few MiB; what is silent for so long will not come any more.
+            "timeout": timedelta(seconds=retry_seconds_max),
+            "read_timeout": timedelta(seconds=min(_SILENT_SECONDS_MAX, retry_seconds_max)),
+        },
+        retry_config={
+            "max_retries": retries_max,
+            "retry_timeout": timedelta(seconds=retry_seconds_max),
+            "backoff": {
+                "init_backoff": timedelta(seconds=0.1),
+                "max_backoff": timedelta(seconds=10),
+                "base": 2,
+            },
+        },
+    )
+
+
+async def _delete(store: Any, keys: list[str]) -> None:  # noqa: ANN401 - obstore's own types share no base
+    try:
+        await obstore.delete_async(store, keys)
+    except FileNotFoundError:  # only some services say so, and then they may have stopped there
+        for key in keys:
+            try:
+                await obstore.delete_async(store, key)
+            except FileNotFoundError:
+                continue
+
+
+def _first_of(error: BaseError) -> str:
+    """What obstore says in words, without the insides that it adds."""
+    return str(error).partition("\n\n")[0]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Failures of the service, after all retries, as what a client is told; its operator finds them in the log."""
+    try:
+        yield
+    except GenericError as error:
+        log.warning("object storage fails", error=_first_of(error))
+        raise Unavailable("the storage does not answer at the moment; try again") from error
+    except NotSupportedError as error:
+        raise RuntimeError("the object storage service cannot do this") from error
+
+
+@contextmanager
+def _never_missing() -> Iterator[None]:
+    """While an object is being made, "not found" is said of its multipart upload, which somebody has ended."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise Unavailable("the storage has lost what was sent; try again") from error

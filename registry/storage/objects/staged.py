@@ -1,0 +1,128 @@
+"""Staged bytes in object storage: each request writes segments of its own, through multipart uploads."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from registry.storage.contract import StagedBytesLost
+from registry.storage.objects.layout import (
+    Index,
+    Segment,
+    decode_state,
+    encode_state,
+    new_segment_key,
+    upload_key,
+)
+from registry.storage.objects.reader import ObjectReader
+from registry.storage.objects.service import PART_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from registry.oci.digest import Digest
+    from registry.storage.objects.service import Service
+    from registry.storage.objects.store import ObjectStore
+
+_SEGMENT_BYTES_MAX: Final = 9_999 * PART_BYTES
+"""A multipart upload has at most 10,000 parts. What is larger, some 78 GiB, becomes several segments."""
+_MARK_SECONDS: Final = 60.0
+"""How often the mark of an upload is renewed while bytes arrive: by its age it is told whether anybody is at work."""
+
+
+class ObjectStaged:
+    """The segments that the state told of, and those that were written since."""
+
+    def __init__(self, store: ObjectStore, upload: str, state: str) -> None:
+        self._store = store
+        self._upload = upload
+        self._segments = decode_state(upload, state)
+        self._writing: _Writing | None = None
+        self._marked_at: float | None = None
+
+    @property
+    def flushed(self) -> int:
+        """See the contract."""
+        return sum(segment.size for segment in self._segments)
+
+    @property
+    def size(self) -> int:
+        """See the contract."""
+        return self.flushed + (self._writing.size if self._writing else 0)
+
+    @property
+    def state(self) -> str:
+        """See the contract."""
+        return encode_state(self._upload, self._segments)
+
+    async def cut(self, size: int) -> None:
+        """See the contract; to cut within a segment is to write its first bytes again."""
+        await self.flush()
+        if self.size < size:
+            raise StagedBytesLost
+        while self.size > size:
+            last = self._segments.pop()
+            if (rest := size - self.flushed) > 0:
+                async for piece in self._reader(last).pieces(rest):
+                    await self.write(piece)
+                await self.flush()
+
+    async def write(self, chunk: bytes) -> None:
+        """See the contract."""
+        if not chunk:
+            return
+        await self._mark()
+        if self._writing and self._writing.size + len(chunk) > _SEGMENT_BYTES_MAX:
+            await self.flush()
+        if self._writing is None:
+            self._writing = _Writing(self._store.service, new_segment_key(self._upload))
+        await self._writing.write(chunk)
+
+    async def flush(self) -> None:
+        """See the contract."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            self._segments.append(await writing.end())
+
+    async def read(self) -> AsyncIterator[bytes]:
+        """See the contract."""
+        await self.flush()
+        async for piece in self._reader(*self._segments).pieces(self.size):
+            yield piece
+
+    async def publish(self, digest: Digest) -> None:
+        """See the contract."""
+        await self.flush()
+        await self._store.publish(self._upload, digest, tuple(self._segments))
+
+    def _reader(self, *segments: Segment) -> ObjectReader:
+        return ObjectReader(self._store.service, Index(segments), _lost)
+
+    async def _mark(self) -> None:
+        """Before any byte is written, so that none is ever without a mark."""
+        now = time.monotonic()
+        if self._marked_at is None or now - self._marked_at > _MARK_SECONDS:
+            await self._store.service.put(upload_key(self._upload), b"")
+            self._marked_at = now
+
+
+class _Writing:
+    """A segment that is being written; forgotten where it is not ended."""
+
+    def __init__(self, service: Service, key: str) -> None:
+        self._service = service
+        self._key = key
+        self._file = service.writer(key)
+        self.size = 0
+
+    async def write(self, chunk: bytes) -> None:
+        await self._service.write(self._file, chunk)
+        self.size += len(chunk)
+
+    async def end(self) -> Segment:
+        await self._service.complete(self._file, self._key, self.size)
+        return Segment(self._key, self.size)
+
+
+async def _lost(index: Index) -> Index:
+    raise StagedBytesLost(index)

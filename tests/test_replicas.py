@@ -1,0 +1,350 @@
+"""Several registries on one Postgres and one bucket: any request may reach any of them, and any of them may end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import signal
+import socket
+import time
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from registry.app import build_store, check
+from registry.config import load
+from registry.oci.digest import Digest
+from registry.storage.objects.layout import published_keys
+from registry.storage.objects.multipart import _client, _listed
+from registry.storage.objects.service import PART_BYTES, PARTS_AT_ONCE
+from registry.storage.objects.store import ObjectStore
+from tests.faults.crashing import doomed_server
+from tests.s3_faults import faulty
+from tests.support.content import Blob
+from tests.support.http import Repository, refusal, running
+from tests.support.tables import postgres_tables_url, postgres_with_tables
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from tests.s3 import S3Server
+
+pytestmark = pytest.mark.anyio
+
+CHUNK: Final = 1_000_000
+_WAIT_SECONDS_MAX: Final = 30
+
+Settings = dict[str, object]
+
+__all__ = ["postgres_tables_url", "postgres_with_tables"]
+
+
+@pytest.fixture
+def settings(s3: S3Server, postgres_tables_url: str) -> Settings:
+    """Give what all replicas are told."""
+    return {**s3.settings(), "database.url": postgres_tables_url, "log.level": "warning"}
+
+
+@pytest.fixture
+async def replicas(settings: Settings) -> AsyncIterator[list[Repository]]:
+    """Give the same repository at three replicas."""
+    async with AsyncExitStack() as stack:
+        registries = [await stack.enter_async_context(running(settings)) for _ in range(3)]
+        yield [registry.repository("team/app") for registry in registries]
+    assert await problems(settings) == []
+
+
+async def problems(settings: Mapping[str, object]) -> list[str]:
+    """What `registry check --deep` finds."""
+    report = await asyncio.to_thread(check, load(None, settings), True, lambda *_: None)  # noqa: FBT003
+    return report.problems
+
+
+async def read(repository: Repository, digest: str) -> bytes:
+    """A blob, as this replica gives it."""
+    answer = await repository.get(f"blobs/{digest}")
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+async def test_chunks_go_round(replicas: list[Repository], algorithm: str) -> None:
+    """Each chunk goes to another replica than the one before, and the blob is whole, whichever hash is asked for."""
+    blob = Blob(os.urandom(5 * CHUNK + 5), algorithm=algorithm)
+    location = await replicas[0].start()
+    for number, start in enumerate(range(0, len(blob.content), CHUNK), 1):
+        piece = blob.content[start : start + CHUNK]
+        headers = {"content-range": f"{start}-{start + len(piece) - 1}"}
+        answer = await replicas[number % 3].patch(location, content=piece, headers=headers)
+        assert answer.status_code == 202, answer.text
+        stands = await replicas[(number + 1) % 3].get(location)
+        assert stands.headers["range"] == f"0-{start + len(piece) - 1}"
+    assert (await replicas[2].put(f"{location}?digest={blob.digest}")).status_code == 201
+    for replica in replicas:
+        assert await read(replica, blob.digest) == blob.content
+
+
+async def test_two_write_at_once(replicas: list[Repository]) -> None:
+    """Of two replicas that write to one upload at the same moment one wins; the other's client hears where it stands."""
+    location = await replicas[0].start()
+    both_began = asyncio.Barrier(2)
+
+    async def body(content: bytes) -> AsyncIterator[bytes]:
+        yield content[:2]
+        await both_began.wait()
+        yield content[2:]
+
+    contents = [b"one of two", b"the other one"]
+    answers = await asyncio.gather(
+        *(
+            replica.patch(location, content=body(content))
+            for replica, content in zip(replicas[:2], contents, strict=True)
+        )
+    )
+    assert sorted(answer.status_code for answer in answers) == [202, 416]
+    [won] = [content for content, answer in zip(contents, answers, strict=True) if answer.status_code == 202]
+    [lost] = [answer for answer in answers if answer.status_code == 416]
+    assert lost.headers["range"] == f"0-{len(won) - 1}"
+    digest = Blob(won).digest
+    assert (await replicas[2].put(f"{location}?digest={digest}")).status_code == 201
+    assert await read(replicas[0], digest) == won
+
+
+async def test_finished_at_every_replica_at_once(replicas: list[Repository]) -> None:
+    """A client that asks every replica to finish an upload has the blob, and no replica claims what is not so."""
+    for _ in range(5):
+        blob = Blob(os.urandom(1000))
+        location = await replicas[0].start()
+        await replicas[1].patch(location, content=blob.content[:500])
+        answers = await asyncio.gather(
+            *(
+                replica.put(f"{location}?digest={blob.digest}", content=blob.content[500:])
+                for replica in replicas
+            )
+        )
+        statuses = [answer.status_code for answer in answers]
+        assert statuses.count(201) == 1
+        assert set(statuses) <= {201, 404, 416}
+        assert await read(replicas[2], blob.digest) == blob.content
+
+
+async def test_cancelled_while_it_is_finished(replicas: list[Repository]) -> None:
+    """An upload is either finished or cancelled: who cancels it elsewhere takes no bytes from under a blob."""
+    for _ in range(10):
+        blob = Blob(os.urandom(1000))
+        location = await replicas[0].start()
+        await replicas[0].patch(location, content=blob.content)
+        finished, cancelled = await asyncio.gather(
+            replicas[1].put(f"{location}?digest={blob.digest}"), replicas[2].delete(location)
+        )
+        assert (finished.status_code, cancelled.status_code) in {
+            (201, 404),
+            (201, 416),
+            (404, 204),
+            (416, 204),
+        }
+        if finished.status_code == 201:
+            assert await read(replicas[2], blob.digest) == blob.content
+        else:
+            refusal(await replicas[2].get(f"blobs/{blob.digest}"), 404, "BLOB_UNKNOWN")
+
+
+async def test_cancelled_while_it_is_written_to(replicas: list[Repository], settings: Settings) -> None:
+    """Who writes to an upload that is cancelled elsewhere hears that it is gone, and leaves nothing in the bucket."""
+    location = await replicas[0].start()
+    began, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield bytes(2 * CHUNK)
+        began.set()
+        await cancelled.wait()
+        yield b"and more"
+
+    request = asyncio.create_task(replicas[0].patch(location, content=body()))
+    await began.wait()
+    assert (await replicas[1].delete(location)).status_code == 204
+    cancelled.set()
+    refusal(await request, 404, "BLOB_UPLOAD_UNKNOWN")
+    store = build_store(load(None, settings))
+    assert isinstance(store, ObjectStore)
+    assert [entry["path"] async for entry in store.service.list("segments")] == []
+
+
+async def test_what_is_being_published_takes_no_more(
+    replicas: list[Repository], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that dies while it publishes leaves an upload that can be finished as it was, and not gone on with."""
+    blob = Blob(os.urandom(1000))
+    location = await replicas[0].start()
+    await replicas[0].patch(location, content=blob.content)
+
+    async def die(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStore, "publish", die)
+        assert (await replicas[0].put(f"{location}?digest={blob.digest}")).status_code == 500
+    assert (await replicas[1].patch(location, content=b"more")).status_code == 416
+    assert (await replicas[1].delete(location)).status_code == 416
+    assert (await replicas[2].put(f"{location}?digest={blob.digest}")).status_code == 201
+    assert await read(replicas[1], blob.digest) == blob.content
+
+
+async def test_service_that_fails(settings: Settings, s3: S3Server) -> None:
+    """While the service fails, is too busy, cuts connections and loses answers, clients push and pull as ever.
+
+    Several push the same blobs at two replicas; what is left over is swept, and nothing that is named goes with it.
+    """
+    blobs = [Blob(os.urandom(size)) for size in (0, 10, CHUNK, 2 * PART_BYTES + 5)]
+    async with faulty(s3.endpoint, 0) as proxy, AsyncExitStack() as stack:
+        shaky = {**settings, "storage.objects.endpoint": proxy.endpoint}
+        registries = [await stack.enter_async_context(running(shaky, timeout=120)) for _ in range(2)]
+        proxy.share = 0.15
+        repositories = [
+            registry.repository(f"team/app{number}") for number in range(3) for registry in registries
+        ]
+        await asyncio.gather(*(push_and_pull(repository, blobs) for repository in repositories))
+        proxy.share = 0
+        assert all(proxy.done.values()), proxy.done
+        store = registries[0].app.registry.store
+        await store.sweep(-1)
+        for repository in repositories:
+            for blob in blobs:
+                assert await read(repository, blob.digest) == blob.content
+        async for upload in store.uploads():
+            await store.discard(upload.upload)
+    assert multipart_uploads(settings) == 0
+    assert await problems(settings) == []
+    fresh = build_store(load(None, settings))
+    assert isinstance(fresh, ObjectStore)
+    indexes = [await fresh._index(Digest(blob.digest)) for blob in blobs]
+    named = {key for index in indexes for key in index.keys}
+    assert {entry["path"] async for entry in fresh.service.list("segments")} == named | published_keys(
+        frozenset(named)
+    )
+
+
+async def test_readiness(settings: Settings, s3: S3Server) -> None:
+    """A replica whose storage does not answer says so, and clients are told to come back; then all goes on by itself."""
+    blob = Blob(b"content")
+    async with (
+        faulty(s3.endpoint, 0) as proxy,
+        running({**settings, "storage.objects.endpoint": proxy.endpoint}) as registry,
+    ):
+        repository = registry.repository("team/app")
+        await repository.upload(blob)
+        proxy.share = 1
+        assert (await registry.get("/readyz")).json()["faults"] == {"storage": "Unavailable"}
+        assert (await registry.get("/healthz")).status_code == 200
+        assert (await repository.head(f"blobs/{blob.digest}")).status_code == 200
+        proxy.share = 0
+        assert (await registry.get("/readyz")).status_code == 200
+        assert await read(repository, blob.digest) == blob.content
+
+
+async def push_and_pull(repository: Repository, blobs: list[Blob]) -> None:
+    """Push each blob by POST, PATCH and PUT, as clients do, and pull it."""
+    for blob in blobs:
+        location = await repository.start()
+        assert (await repository.patch(location, content=blob.content)).status_code == 202
+        answer = await repository.put(f"{location}?digest={blob.digest}")
+        assert answer.status_code == 201, answer.text
+        assert await read(repository, blob.digest) == blob.content
+
+
+@pytest.fixture
+def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Give the settings, which registries that are started as processes find in their environment."""
+    for key, value in settings.items():
+        monkeypatch.setenv(f"REGISTRY_{key.upper().replace('.', '__')}", str(value))
+    return settings
+
+
+async def test_killed_within_a_chunk(environment: Settings, tmp_path: Path) -> None:
+    """A replica is killed in the middle of a chunk; another goes on from the last acknowledged byte, and all is cleaned."""
+    blob = Blob(os.urandom(8 * PART_BYTES))
+    with doomed_server(tmp_path) as (first, process), doomed_server(tmp_path) as (second, _):
+        async with httpx.AsyncClient(base_url=second, timeout=60, trust_env=False) as client:
+            location = (await client.post("/v2/app/blobs/uploads/")).headers["location"]
+            await client.patch(location, content=blob.content[:CHUNK])
+            with send_partly(first, location, blob.content[CHUNK:], 4 * PART_BYTES):
+                await until(lambda: multipart_uploads(environment) == 1)
+                os.killpg(process.pid, signal.SIGKILL)
+            assert (await client.get(location)).headers["range"] == f"0-{CHUNK - 1}"
+            headers = {"content-range": f"{CHUNK}-{len(blob.content) - 1}"}
+            path = f"{location}?digest={blob.digest}"
+            assert (await client.put(path, content=blob.content[CHUNK:], headers=headers)).status_code == 201
+            assert (await client.get(f"/v2/app/blobs/{blob.digest}")).content == blob.content
+    assert await problems(environment) == []
+    with closing(build_store(load(None, environment))) as store:
+        await store.open()
+        assert [upload async for upload in store.uploads()] == []
+        assert await store.sweep(-1) == 1
+    assert multipart_uploads(environment) == 0
+
+
+def send_partly(server: str, path: str, content: bytes, sent: int) -> socket.socket:
+    """Announce all of the content, and send the first `sent` bytes; the connection, still open."""
+    address = urlsplit(server)
+    connection = socket.create_connection((address.hostname, address.port), _WAIT_SECONDS_MAX)
+    head = f"PATCH {path} HTTP/1.1\r\nHost: registry\r\nContent-Length: {len(content)}\r\n\r\n"
+    connection.sendall(head.encode() + content[:sent])
+    return connection
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + _WAIT_SECONDS_MAX
+    while not reached():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+def multipart_uploads(settings: Mapping[str, object]) -> int:
+    """How many multipart uploads the service knows below the registry's prefix."""
+    store = build_store(load(None, settings))
+    assert isinstance(store, ObjectStore)
+    return len(list(_listed(_client(store.service.bucket), store.service.bucket)))
+
+
+async def test_memory_is_bounded(environment: Settings, tmp_path: Path) -> None:
+    """A large layer, however it comes and goes, takes no more memory than the parts that are under way."""
+    size, pieces = 256 * 1024 * 1024, 256
+    piece = os.urandom(size // pieces)
+    digest = hashlib.sha256()
+    for _ in range(pieces):
+        digest.update(piece)
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(pieces):
+            yield piece
+
+    with doomed_server(tmp_path) as (server, process):
+        async with httpx.AsyncClient(base_url=server, timeout=120, trust_env=False) as client:
+            small = Blob(os.urandom(2 * PART_BYTES))
+            await client.post(f"/v2/app/blobs/uploads/?digest={small.digest}", content=small.content)
+            await client.get(f"/v2/app/blobs/{small.digest}")
+            before = peak_bytes(process.pid)
+            path = f"/v2/app/blobs/uploads/?digest=sha256:{digest.hexdigest()}"
+            assert (await client.post(path, content=body())).status_code == 201
+            pushed = peak_bytes(process.pid)
+            async with client.stream("GET", f"/v2/app/blobs/sha256:{digest.hexdigest()}") as answer:
+                assert sum([len(part) async for part in answer.aiter_raw()]) == size
+            pulled = peak_bytes(process.pid)
+    bound = PART_BYTES * (PARTS_AT_ONCE + 1)
+    assert pushed - before < 2 * bound, f"{before} before, {pushed} pushed, {pulled} pulled"
+    assert pulled - before < 2 * bound, f"{before} before, {pushed} pushed, {pulled} pulled"
+    assert environment
+
+
+def peak_bytes(process: int) -> int:
+    """The most memory that a process has had at any moment."""
+    line = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    assert line
+    return int(line[1]) * 1024
