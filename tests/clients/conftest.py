@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import bcrypt
@@ -37,23 +37,23 @@ def serving(folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def database_settings() -> Mapping[str, str]:
-    """Give the settings of the servers' database: SQLite, unless a module says otherwise."""
-    return {}
+def new_database() -> Callable[[], Mapping[str, str]]:
+    """Give what makes a server's database, as its settings: SQLite in its folder, unless a module says otherwise."""
+    return dict
 
 
 @pytest.fixture(scope="module")
-def registry_server(database_settings: Mapping[str, str]) -> Iterator[Registry]:
+def registry_server(new_database: Callable[[], Mapping[str, str]]) -> Iterator[Registry]:
     """Give the module's own server, open to everybody (or the one at REGISTRY_UNDER_TEST, for comparing)."""
     if "REGISTRY_UNDER_TEST" in os.environ:
         yield Registry(os.environ["REGISTRY_UNDER_TEST"])
         return
-    with short_folder("server") as folder, serving(folder, database_settings) as host:
+    with short_folder("server") as folder, serving(folder, new_database()) as host:
         yield Registry(host)
 
 
 @pytest.fixture(scope="module")
-def protected_server(database_settings: Mapping[str, str]) -> Iterator[Registry]:
+def protected_server(new_database: Callable[[], Mapping[str, str]]) -> Iterator[Registry]:
     """Give the module's own server that only USER may use (or the one at REGISTRY_UNDER_TEST_AUTH)."""
     if "REGISTRY_UNDER_TEST_AUTH" in os.environ:
         yield Registry(os.environ["REGISTRY_UNDER_TEST_AUTH"], (USER, PASSWORD))
@@ -61,7 +61,7 @@ def protected_server(database_settings: Mapping[str, str]) -> Iterator[Registry]
     with short_folder("server") as folder:
         users = folder / "htpasswd"
         users.write_text(f"{USER}:{bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode()}\n")
-        settings = {**database_settings, "REGISTRY_AUTH__HTPASSWD__FILE": str(users)}
+        settings = {**new_database(), "REGISTRY_AUTH__HTPASSWD__FILE": str(users)}
         with serving(folder, settings) as host:
             yield Registry(host, (USER, PASSWORD))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,12 +17,12 @@ from .tools import Client, client, run
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def database_settings(request: pytest.FixtureRequest) -> Mapping[str, str]:
-    """Give the settings of a database of each kind: everything here runs on both."""
+def new_database(request: pytest.FixtureRequest) -> Callable[[], Mapping[str, str]]:
+    """Give what makes a database of each kind: everything here runs on both."""
     if request.param == "sqlite":
-        return {}
+        return dict
     cluster: Cluster = request.getfixturevalue("postgres_cluster")
-    return {"REGISTRY_DATABASE__URL": cluster.create_database()}
+    return lambda: {"REGISTRY_DATABASE__URL": cluster.create_database()}
 
 
 @pytest.fixture
