@@ -240,7 +240,9 @@ async def test_readiness(settings: Settings, s3: S3Server) -> None:
         repository = registry.repository("team/app")
         await repository.upload(blob)
         proxy.share = 1
-        assert (await registry.get("/readyz")).json()["faults"] == {"storage": "Unavailable"}
+        assert (await registry.get("/readyz")).json()["faults"] == {
+            "storage": "Unavailable: the storage does not answer at the moment; try again"
+        }
         assert (await registry.get("/healthz")).status_code == 200
         assert (await repository.head(f"blobs/{blob.digest}")).status_code == 200
         proxy.share = 0
