@@ -17,7 +17,7 @@ import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from registry import logs
 from registry.greeting import greeting
@@ -215,16 +215,32 @@ class _Supervisor(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """See Multiprocess; called twice a second."""
+        if self.should_exit.is_set():
+            return
         for process in self.processes:
             process.child_conn.close()  # our copy of its end: while it is open, a dead worker only looks slow
         before = [process.pid for process in self.processes]
         super().keep_subprocess_alive()
+        if self._announce is None and self.should_exit.is_set():
+            self._try_again()
         for died, process in zip(before, self.processes, strict=True):
             if died != process.pid:
                 log.error("worker died and was replaced", died=died, started=process.pid)
         if self._announce and not self.should_exit.is_set() and all(p.is_ready() for p in self.processes):
             self._announce()
             self._announce = None
+
+    def _try_again(self) -> None:
+        """A worker could not start where others did: what it stands on is away, and comes back.
+
+        Multiprocess gives up then, as is right for the first ones; the others would end with it.
+        """
+        self.should_exit.clear()
+        for number, process in enumerate(self.processes):
+            if process.exitcode == STARTUP_FAILURE:
+                self.processes[number] = again = Process(self.config, self.sockets)
+                again.start()
+                log.warning("worker could not start and is started again; the others go on", died=process.pid)
 
     def terminate_all(self) -> None:
         """See Multiprocess."""

@@ -35,16 +35,34 @@ _START_SECONDS_MAX = 60
 
 
 class Cluster:
-    """A running server; only its own user and root reach it, through a Unix socket."""
+    """A server with one folder; only its own user and root reach it, through a Unix socket."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         self._folder = folder
+        self._settings = settings
         self._numbers = itertools.count(1)
+        self._server: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
         """The server's first process, above all others."""
-        return int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        assert self._server, "the server does not run"
+        return self._server.pid
+
+    def start(self) -> None:
+        """Start it, and wait until it answers; it ends with the thread that calls this."""
+        options = [f"-c{key}={value}" for key, value in self._settings.items()]
+        command = [_binary("postgres"), "-D", str(self._folder / "data"), "-k", str(self._folder), *options]
+        with (self._folder / "log").open("w+") as log:
+            self._server = subprocess.Popen(_as_postgres(command), stdout=log, stderr=log, cwd="/")
+        _wait(self.url("postgres"), self._server, self._folder / "log")
+
+    def stop(self) -> None:
+        """Stop it at once, whoever is connected, as when it crashes; what was committed is there when it starts again."""
+        if self._server:
+            self._server.send_signal(signal.SIGQUIT)
+            self._server.wait()
+        self._server = None
 
     def url(self, database: str) -> str:
         """The URL of a database of this server."""
@@ -75,8 +93,12 @@ def running_cluster(changes: Mapping[str, str] = MappingProxyType({})) -> Iterat
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
         _initialise(folder / "data")
-        with _running(folder, {**_SETTINGS, **changes}):
-            yield Cluster(folder)
+        cluster = Cluster(folder, {**_SETTINGS, **changes})
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
     finally:
         shutil.rmtree(folder)
 
@@ -95,20 +117,6 @@ def _initialise(data: Path) -> None:
     ]
     done = subprocess.run(_as_postgres(command), capture_output=True, text=True, check=False, cwd="/")
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-@contextmanager
-def _running(folder: Path, settings: Mapping[str, str]) -> Iterator[None]:
-    options = [f"-c{key}={value}" for key, value in settings.items()]
-    command = [_binary("postgres"), "-D", str(folder / "data"), "-k", str(folder), *options]
-    with (folder / "log").open("w+") as log:
-        server = subprocess.Popen(_as_postgres(command), stdout=log, stderr=log, cwd="/")
-        try:
-            _wait(Cluster(folder).url("postgres"), server, folder / "log")
-            yield
-        finally:
-            server.send_signal(signal.SIGQUIT)  # at once: nothing is to be kept
-            server.wait()
 
 
 def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

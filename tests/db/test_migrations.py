@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 import registry
+from registry.db import migrate as migrations
+from registry.db import repositories, tags
 from registry.db.database import open_database
 from registry.db.migrate import (
     SchemaOutdated,
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from registry.db.database import Database
+
+pytestmark = pytest.mark.anyio
 
 PROCESSES: Final = 3
 ROUNDS: Final = 8
@@ -144,6 +149,35 @@ def test_failed_migration_leaves_nothing(empty_database: Database) -> None:
         assert shape(connection) == before
         connection.execute(text("DROP TABLE tags"))
     assert migrate(empty_database)
+
+
+async def test_migration_lets_others_pass(
+    postgres_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Postgres, a migration that has to wait for a table holds up nobody for long, and is done when it can be."""
+    monkeypatch.setattr(migrations, "_LOCK_SECONDS_MAX", 0.2)
+    with closing(open_database(url := postgres_url())) as database, closing(open_database(url)) as other:
+        migrate(database)
+        monkeypatch.setattr(migrations, "_upgrade", change_tags)
+        with database.engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+        with other.engine.connect() as user:
+            used = user.begin()
+            user.execute(text("SELECT count(*) FROM tags"))
+            migrating = asyncio.create_task(asyncio.to_thread(migrate, database))
+            for _ in range(20):  # each would wait behind the migration, which waits for the one above
+                await asyncio.wait_for(other.read(repositories.page, "", 1), 10)
+                await asyncio.wait_for(other.read(tags.page, 1, "", 1), 10)
+                await asyncio.sleep(0.1)
+            assert not migrating.done()
+            used.rollback()
+        assert await asyncio.wait_for(migrating, 30)
+
+
+def change_tags(connection: Connection) -> bool:
+    """A migration that needs a table for itself."""
+    connection.execute(text("ALTER TABLE tags ADD COLUMN note TEXT"))
+    return True
 
 
 def test_many_start_at_once_on_sqlite(migrators: list[subprocess.Popen[str]], tmp_path: Path) -> None:

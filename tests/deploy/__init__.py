@@ -1,0 +1,1 @@
+"""What lies in deploy/, checked by the tools that will read it."""

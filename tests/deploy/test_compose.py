@@ -1,0 +1,78 @@
+"""The compose file: docker compose understands it, nginx starts with its configuration, and so does the registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+
+from tests.clients.tools import TOOLS, run
+from tests.server import PROJECT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.deploy
+
+FOLDER = PROJECT / "deploy" / "compose"
+SECRETS = {"POSTGRES_PASSWORD": "one", "S3_ACCESS_KEY": "two", "S3_SECRET_KEY": "three"}
+COMPOSE = str(TOOLS / "deploy/usr/libexec/docker/cli-plugins/docker-compose")
+
+
+def compose(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run docker compose on our file, with an environment of these variables alone."""
+    command = [COMPOSE, "--file", str(FOLDER / "compose.yaml"), *arguments]
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **variables}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    """Give the services, as docker compose understands them."""
+    done = compose("config", "--format", "json", **SECRETS)
+    assert done.returncode == 0, done.stderr
+    services: dict[str, Any] = json.loads(done.stdout)["services"]
+    return services
+
+
+def test_parts(services: dict[str, Any]) -> None:
+    """There are two replicas, what they stand on, a migration before them and nginx in front; only nginx is reached."""
+    assert services.keys() == {"postgres", "s3", "migrate", "registry-1", "registry-2", "nginx"}
+    assert [name for name, service in services.items() if "ports" in service] == ["nginx"]
+    assert services["registry-1"] == services["registry-2"]
+    assert services["registry-1"]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+
+
+@pytest.mark.parametrize("missing", SECRETS)
+def test_secrets_have_no_default(missing: str) -> None:
+    """A secret that was not given is asked for, instead of being empty or known to everybody."""
+    done = compose("config", "--quiet", **{name: value for name, value in SECRETS.items() if name != missing})
+    assert done.returncode != 0
+    assert missing in done.stderr
+
+
+def test_nginx_reads_its_configuration(tmp_path: Path) -> None:
+    """nginx finds nothing wrong with its configuration, once its certificate and the replicas' names are there."""
+    certificate = trustme.CA().issue_cert("registry.test")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
+    text = (FOLDER / "nginx.conf").read_text().replace("/etc/nginx/tls", str(tmp_path))
+    for number in (1, 2):
+        assert f"server registry-{number}:5000" in text
+        text = text.replace(f"registry-{number}:5000", f"127.0.0.1:500{number}")
+    if "nginx/1.2" in nginx_version() and nginx_version() < "nginx/1.25":
+        text = text.replace("http2 on;", "").replace(
+            "443 ssl;", "443 ssl http2;"
+        )  # how it was said before 1.25.1
+    (tmp_path / "nginx.conf").write_text(text)
+    run(["nginx", "-t", "-p", str(tmp_path), "-e", str(tmp_path / "log"), "-c", str(tmp_path / "nginx.conf")])
+
+
+def nginx_version() -> str:
+    """As nginx/1.22.1."""
+    done = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True)
+    return done.stderr.split()[2]
