@@ -11,8 +11,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
+from registry import logs
 from registry.db import uploads
 from registry.db.clock import now_us
 from registry.oci.errors import RegistryError
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 _PORTION: Final = 100
 
-log = structlog.get_logger(__name__)
+log = logs.logger(__name__)
 
 
 async def purge_forever(registry: Registry, interval_seconds: float) -> None:

@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from registry.oci.manifest import Referrer
     from registry.operations.registry import Registry
     from registry.testing.layers import Layer
     from registry.testing.options import Options
     from registry.testing.requests import Requests
+
+_ENTRIES_MAX = 1_000_000_000
 
 
 class OciRegistry:
@@ -209,14 +212,13 @@ class OciRegistry:
 
     def repositories(self) -> list[str]:
         """All repositories, in byte order."""
-        everything = replace(self._registry, access=AccessRules(open_to_all=True))  # whoever may see what
-        return list(self._thread.do(listing.list_repositories(everything, Anonymous(), "", None)).entries)
+        return list(self._thread.do(listing.list_repositories(self._whole, Anonymous(), "", None)).entries)
 
     def tags(self, repository: str) -> list[str]:
         """The tags of a repository, in byte order; none where nothing was ever pushed."""
         try:
             name = RepositoryName.parse(repository)
-            return list(self._thread.do(listing.list_tags(self._registry, name, "", None)).entries)
+            return list(self._thread.do(listing.list_tags(self._whole, name, "", None)).entries)
         except NameUnknown:
             return []
 
@@ -238,7 +240,7 @@ class OciRegistry:
     def referrers(self, subject: Manifest, artifact_type: str | None = None) -> list[dict[str, Any]]:
         """The descriptors of what was pushed with this subject, in the order of their digests."""
         repository, digest = RepositoryName.parse(subject.repository), Digest.parse(subject.digest)
-        page = self._thread.do(listing.list_referrers(self._registry, repository, digest, artifact_type, ""))
+        found = self._thread.do(_all_referrers(self._registry, repository, digest, artifact_type))
         return [
             {
                 "mediaType": one.media_type,
@@ -247,7 +249,7 @@ class OciRegistry:
                 "artifactType": one.artifact_type,
                 "annotations": dict(one.annotations),
             }
-            for one in page.entries
+            for one in found
         ]
 
     def problems(self) -> list[str]:
@@ -264,6 +266,12 @@ class OciRegistry:
     @property
     def _registry(self) -> Registry:
         return self._thread.registry
+
+    @property
+    def _whole(self) -> Registry:
+        """For lists of everything, on one page."""
+        settings = replace(self._registry.settings, page_size_max=_ENTRIES_MAX)
+        return replace(self._registry, access=AccessRules(open_to_all=True), settings=settings)
 
     def _push(self, repository: str, tag: str | None, manifest: Blob, blobs: Iterable[Blob]) -> None:
         self._thread.do(_push(self._registry, RepositoryName.parse(repository), tag, manifest, blobs))
@@ -306,6 +314,20 @@ async def _push_blob(registry: Registry, repository: RepositoryName, content: by
     digest = Digest.of(content)
     await uploads.push(registry, repository, digest, _once(content))
     return digest
+
+
+async def _all_referrers(
+    registry: Registry, repository: RepositoryName, subject: Digest, artifact_type: str | None
+) -> list[Referrer]:
+    """Page by page."""
+    found: list[Referrer] = []
+    more = True
+    while more:
+        last = str(found[-1].digest) if found else ""
+        page = await listing.list_referrers(registry, repository, subject, artifact_type, last)
+        found += page.entries
+        more = page.more
+    return found
 
 
 async def _read_blob(registry: Registry, digest: Digest) -> bytes:

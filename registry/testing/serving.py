@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from registry.testing.oci_registry import OciRegistry
-from registry.testing.quiet import quiet
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,12 +29,10 @@ class Serving:
     def __enter__(self) -> OciRegistry:
         """Start; return when requests are answered."""
         folder = TemporaryDirectory(prefix="registry-testing-", dir=_place(self._options))
-        quiet.begin()
         try:
             oci = OciRegistry(self._options, Path(folder.name))
             oci.start()
         except BaseException:
-            quiet.end()
             folder.cleanup()
             raise
         self._running.append((oci, folder))
@@ -47,7 +44,6 @@ class Serving:
         """Stop; nothing is left but what was asked to be `persistent` in a place."""
         oci, folder = self._running.pop()
         oci.stop()
-        quiet.end()
         folder.cleanup()
 
     async def __aenter__(self) -> OciRegistry:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import uvicorn
 import uvloop
 
+from registry import logs
 from registry.server import certificate_of, uvicorn_config
 from registry.sockets import listening
 from registry.testing.application import application
@@ -67,6 +68,7 @@ class RegistryThread:
             self._thread.join()
 
     def _run(self) -> None:
+        logs.quiet.set(True)  # in the context of this thread, which all that runs in its loop inherits
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve())

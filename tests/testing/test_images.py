@@ -131,6 +131,28 @@ def test_artifact(oci_registry: OciRegistry) -> None:
         assert oci_registry.blob(signature.blobs[0].digest) == b"signed"
 
 
+def test_referrers_of_several_pages(oci_registry: OciRegistry) -> None:
+    """All referrers are found, also where the registry tells them to clients in several pages."""
+    image = oci_registry.push_image("app:1")
+    pushed = [
+        oci_registry.push_artifact("app", annotations={"n": f"{n}".zfill(100_000)}, subject=image).digest
+        for n in range(60)
+    ]
+    assert [found["digest"] for found in oci_registry.referrers(image)] == sorted(pushed)
+
+
+def test_lists_of_several_pages() -> None:
+    """Tags and repositories are told whole, however few of them a client gets at once."""
+    with testing.serve(settings={"lists.page_size_max": 1}) as oci:
+        image = oci.push_image("app:1")
+        oci.push_image("app:2")
+        other = oci.push_image("other:1")
+        artifacts = [oci.push_artifact("app", contents=[content], subject=image) for content in (b"1", b"2")]
+        assert oci.tags("app") == ["1", "2"]
+        assert oci.repositories() == ["app", other.repository]
+        assert len(oci.referrers(image)) == len(artifacts)
+
+
 def test_missing_things(oci_registry: OciRegistry) -> None:
     """What is not there is told by the registry's own errors; a repository that is not there has no tags."""
     assert oci_registry.tags("app") == []

@@ -216,43 +216,84 @@ def test_asynchronous_tests(pytester: pytest.Pytester) -> None:
     passes(pytester, 2)
 
 
+LOG = """
+import logging, urllib.request
+import structlog
+from registry import testing
+
+
+def ask(oci):
+    urllib.request.urlopen(oci.url + "/v2/").close()
+
+
+def damage(oci):
+    oci.push_blob("app", b"x")
+    digest = "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+    next(oci.directory.rglob(digest[7:])).unlink()
+    try:
+        ask_for = f"{oci.url}/v2/app/blobs/{digest}"
+        urllib.request.urlopen(ask_for)
+    except urllib.error.HTTPError:
+        pass
+"""
+
+
 def test_output_is_left_alone(pytester: pytest.Pytester) -> None:
-    """The registry writes nothing to a test's output, and leaves structlog as it was."""
-    pytester.makepyfile("""
-        import urllib.request, structlog
+    """The registry writes nothing to a test's output, and nothing but warnings to Python's logging."""
+    pytester.makepyfile(
+        LOG
+        + """
+def test_good(oci_registry, capfd, caplog):
+    caplog.set_level("INFO")
+    ask(oci_registry)
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
 
-        def test_it(oci_registry, capfd, caplog):
-            caplog.set_level("INFO")
-            urllib.request.urlopen(oci_registry.url + "/v2/").close()
-            assert capfd.readouterr() == ("", "")
-            assert [record.name for record in caplog.records] == []
-
-        def test_afterwards():
-            assert not structlog.is_configured()
-
-        def test_configured_by_somebody_else():
-            from registry import testing
-            structlog.configure(processors=["mine"])
-            with testing.serve():
-                assert structlog.get_config()["processors"] == ["mine"]
-            assert structlog.get_config()["processors"] == ["mine"]
-            structlog.reset_defaults()
-    """)
-    passes(pytester, 3)
-
-
-def test_captured_logs_decide_nothing(pytester: pytest.Pytester) -> None:
-    """A test that captured structlog's lines has not decided how the registry logs: it goes on to say nothing."""
-    pytester.makepyfile("""
-        import urllib.request
-        import structlog.testing
-
-        def test_one():
-            with structlog.testing.capture_logs():
-                pass
-
-        def test_two(oci_registry, capfd):
-            urllib.request.urlopen(oci_registry.url + "/v2/").close()
-            assert capfd.readouterr() == ("", "")
-    """)
+def test_bad(capfd, caplog):
+    with testing.serve(store="filesystem") as oci:
+        damage(oci)
+    assert capfd.readouterr() == ("", "")
+    assert {record.levelname for record in caplog.records} == {"ERROR"}
+    assert {record.name.partition(".")[0] for record in caplog.records} == {"registry"}
+"""
+    )
     passes(pytester, 2)
+
+
+def test_structlog_belongs_to_others(pytester: pytest.Pytester) -> None:
+    """A project's use of structlog, configured or not, before or meanwhile, is neither changed nor used."""
+    pytester.makepyfile(
+        LOG
+        + """
+def test_unconfigured(oci_registry, capfd):
+    assert not structlog.is_configured()
+    ask(oci_registry)
+    structlog.get_logger().info("mine")
+    assert "mine" in capfd.readouterr().out
+
+def test_captured(oci_registry, capfd):
+    with structlog.testing.capture_logs() as lines:
+        ask(oci_registry)
+        structlog.get_logger().info("mine")
+    assert [line["event"] for line in lines] == ["mine"]
+    ask(oci_registry)
+    assert capfd.readouterr() == ("", "")
+
+def test_configured_meanwhile(capfd):
+    lines = []
+    def keep(logger, method, event):
+        lines.append(event["event"])
+        raise structlog.DropEvent
+    with testing.serve(store="filesystem") as oci:
+        structlog.configure(processors=[keep])
+        ask(oci)
+        damage(oci)
+        structlog.get_logger().info("mine")
+    with testing.serve() as oci:
+        ask(oci)
+    assert structlog.get_config()["processors"] == [keep]
+    assert lines == ["mine"]
+    assert capfd.readouterr() == ("", "")
+"""
+    )
+    passes(pytester, 3)
