@@ -129,6 +129,112 @@ def test_factory(pytester: pytest.Pytester) -> None:
     passes(pytester, 2)
 
 
+def test_factories_of_all_scopes(pytester: pytest.Pytester) -> None:
+    """What a factory of a module or a session starts runs as long as that, and markers are its defaults."""
+    pytester.makepyfile("""
+        import urllib.request, urllib.error
+        import pytest
+
+        pytestmark = pytest.mark.oci_registry(auth={"module": "secret"})
+
+        @pytest.fixture(scope="module")
+        def mirror(oci_registry_factory_module):
+            return oci_registry_factory_module(store="filesystem")
+
+        @pytest.fixture(scope="session")
+        def hub(oci_registry_factory_session):
+            return oci_registry_factory_session()
+
+        def test_one(mirror, hub, oci_registry):
+            mirror.push_image("app:1")
+            hub.push_image("app:1")
+            assert mirror.users == {"module": "secret"}
+            assert hub.users == {}
+
+        @pytest.mark.oci_registry(auth={"test": "secret"})
+        def test_two(mirror, hub, oci_registry_factory):
+            assert mirror.tags("app") == hub.tags("app") == ["1"]
+            assert oci_registry_factory().users == {"test": "secret"}
+            assert oci_registry_factory(auth={"own": "secret"}).users == {"own": "secret"}
+    """)
+    passes(pytester, 2)
+
+
+def test_a_marker_that_nobody_heeds(pytester: pytest.Pytester) -> None:
+    """A marker that cannot reach the registry of its test is an error, and so is an option without a name."""
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.oci_registry(tls=True)
+        def test_shared(oci_registry_module):
+            pass
+
+        @pytest.mark.oci_registry(True)
+        def test_positional(oci_registry):
+            pass
+
+        @pytest.mark.oci_registry(tls=True)
+        def test_both(oci_registry, oci_registry_module):
+            assert oci_registry.ca_file
+    """)
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(errors=2, passed=1)
+    result.stdout.fnmatch_lines(
+        ["*of test_shared does not reach oci_registry_module*", "*options of*have names: (True,)*"]
+    )
+
+
+def test_report_of_a_setup_that_fails(pytester: pytest.Pytester) -> None:
+    """The report is there where a fixture fails that uses the registry, and where nobody named it in a signature."""
+    pytester.makepyfile("""
+        import urllib.request
+        import pytest
+
+        @pytest.fixture
+        def broken(oci_registry):
+            urllib.request.urlopen(oci_registry.url + "/v2/").close()
+            raise RuntimeError
+
+        def test_setup(broken):
+            pass
+
+        def test_dynamic(request):
+            oci = request.getfixturevalue("oci_registry")
+            urllib.request.urlopen(oci.url + "/readyz").close()
+            raise RuntimeError
+    """)
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(errors=1, failed=1)
+    result.stdout.fnmatch_lines(["1  GET    /v2/  200*", "1  GET    /readyz  200*"])
+
+
+def test_report_of_shared_registries(pytester: pytest.Pytester) -> None:
+    """Of a shared registry a failed test shows what came since it began, and of much only beginning and end."""
+    pytester.makepyfile("""
+        import urllib.request
+
+        def test_good(oci_registry_session):
+            urllib.request.urlopen(oci_registry_session.url + "/healthz").close()
+
+        def test_bad(oci_registry_session):
+            for number in range(130):
+                urllib.request.urlopen(f"{oci_registry_session.url}/readyz?{number}").close()
+            raise RuntimeError
+    """)
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.no_fnmatch_line("*/healthz*")
+    result.stdout.fnmatch_lines(
+        [
+            "*  1  GET    /readyz[?]0  200*",
+            " 20  *",
+            "... 30 more ...",
+            " 51  *",
+            "130  GET    /readyz[?]129*",
+        ]
+    )
+
+
 def test_unknown_option(pytester: pytest.Pytester) -> None:
     """A misspelt option is an error that names it."""
     pytester.makepyfile("""
