@@ -40,6 +40,7 @@ LIBRARIES = {
     "alembic": {"db"},
     "aiofiles": {"storage"},
     "obstore": {"storage"},
+    "anyio": {"testing"},
     "pytest": {"testing"},
     "trustme": {"testing"},
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,7 +51,8 @@ class RegistryThread:
         try:
             self._started.result()
         except BaseException:
-            self._thread.join()
+            wait([self._started])  # somebody may have interrupted this while the start went on
+            self.stop()
             raise
 
     def do(self, deed: Coroutine[Any, Any, T]) -> T:
@@ -64,7 +65,8 @@ class RegistryThread:
     def stop(self) -> None:
         """Cut every connection, and return when nothing is left."""
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
+            with suppress(RuntimeError):  # it has ended this moment
+                self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
 
     def _run(self) -> None:
