@@ -55,7 +55,7 @@ class Serving:
         """As `with`, without blocking the event loop, asyncio's or trio's; to cancel it does not leave it half done."""
         with anyio.CancelScope(shield=True):
             oci = await anyio.to_thread.run_sync(self.__enter__)
-        return oci
+        return oci  # noqa: RET504 (mypy takes the scope for one that may hide an error)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
