@@ -1,6 +1,6 @@
 """Logging to stderr: readable on a terminal, JSON lines otherwise; the standard library's logging joins in.
 
-An event is a few words with its facts beside it: `structlog.get_logger("registry.x").info("purged", n=3)`.
+An event is a few words with its facts beside it: `logs.logger("registry.x").info("purged", n=3)`.
 """
 
 import asyncio
@@ -13,8 +13,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 import structlog
@@ -24,6 +25,41 @@ AccessLog = Callable[..., None]
 """Takes the facts of a request by name."""
 
 _ACCESS = "registry.access"
+
+quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+"""Whether the registry that runs here is a guest in another program, whose structlog is no business of its own."""
+
+
+class Logger:
+    """A logger in structlog's sense, whose way is looked up at each call."""
+
+    def __init__(self, name: str) -> None:
+        """Take the name that stands beside each event."""
+        self._name = name
+
+    def __getattr__(self, method: str) -> Any:  # noqa: ANN401 (structlog's loggers have no type either)
+        """`info`, `exception` and so on."""
+        return getattr(_guest(self._name) if quiet.get() else structlog.get_logger(self._name), method)
+
+
+def logger(name: str) -> Logger:
+    """What every module of the registry logs with.
+
+    As structlog is configured; but while `quiet`, warnings and worse go to the standard library's logging, the rest
+    nowhere, and structlog's configuration is neither looked at nor changed.
+    """
+    return Logger(name)
+
+
+def _guest(name: str) -> Any:  # noqa: ANN401 (as above)
+    return structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[structlog.stdlib.render_to_log_kwargs],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        context_class=dict,
+        cache_logger_on_first_use=False,
+    )
+
 
 # what a terminal would obey or turn around, and what some viewers take for a new line
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -123,11 +159,17 @@ def access_log() -> AccessLog:
 
     A request is most of what is ever logged, so that as JSON it takes the shortest way, past structlog's processors.
     """
+    if quiet.get():
+        return _no_access
     if _render_json in structlog.get_config()["processors"] and logging.getLogger().isEnabledFor(
         logging.INFO
     ):
         return _json_access
     return _access
+
+
+def _no_access(**facts: object) -> None:
+    """Whoever is quiet tells of no request."""
 
 
 def _access(**facts: object) -> None:

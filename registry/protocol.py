@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HEAD_BYTES_MAX: Final = 64 * 1024  # request line and headers; tokens with many scopes reach some 20 KiB
-BODY_BYTES_HELD_MAX: Final = 256 * 1024
+BODY_BYTES_HELD_MAX: Final = 128 * 1024
 """How much of a body is taken in advance."""
 
 ZERO_COPY: Final = "http.response.zerocopysend"

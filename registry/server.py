@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
-import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
@@ -35,7 +34,7 @@ OK, FAILED = 0, 1
 
 Application = Callable[..., Awaitable[None]]  # ASGI 3
 
-log = structlog.get_logger("registry.server")
+log = logs.logger("registry.server")
 
 
 def serve(config: Config, application: str = APPLICATION) -> int:

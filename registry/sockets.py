@@ -74,7 +74,7 @@ def _listener(family: int, address: str, port: int) -> socket.socket:
 
 def _reason(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "another program uses this port; stop it, or choose another port with --port"
+        return "another program uses this port; stop it, or choose another port"
     if error.errno == errno.EACCES:
         return "permission denied; ports below 1024 usually need one above, or a privilege"
     return os.strerror(error.errno).lower() if error.errno else str(error)

@@ -3,9 +3,9 @@
 import ssl
 from pathlib import Path
 
-import structlog
+from registry import logs
 
-log = structlog.get_logger("registry.tls")
+log = logs.logger("registry.tls")
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 

@@ -31,7 +31,7 @@ BUILDERS = {"__main__", "app", "server", "testing"}
 # What is made of the whole registry, for others: nobody here may know it.
 PRODUCTS = {"testing"}
 # What every room may use that is not pure.
-SHARED = {"threads"}
+SHARED = {"threads", "logs"}
 # Who alone may use a library.
 LIBRARIES = {
     "starlette": {"api", "ui", "app", "testing"},
@@ -40,6 +40,7 @@ LIBRARIES = {
     "alembic": {"db"},
     "aiofiles": {"storage"},
     "obstore": {"storage"},
+    "anyio": {"testing"},
     "pytest": {"testing"},
     "trustme": {"testing"},
     "botocore": {"storage"},

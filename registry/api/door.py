@@ -13,8 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
+from registry import logs
 from registry.api.body import Body, ClientGone
 from registry.api.call import Call, Query
 from registry.api.client import client_address
@@ -51,7 +50,7 @@ _OURS: Final = 500
 """The first status that tells of a cause on this side."""
 _SPECIFICATION: Final = "https://github.com/opencontainers/distribution-spec"
 
-log = structlog.get_logger(__name__)
+log = logs.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

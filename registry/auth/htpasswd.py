@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import bcrypt
-import structlog
 
+from registry import logs
 from registry.auth.credentials import Basic, parse_authorization
 from registry.oci.access import Anonymous, Principal, User
 from registry.oci.errors import Unauthorized
@@ -26,7 +26,7 @@ _BCRYPT_PASSWORD_BYTES_MAX = 72
 _CACHE_ENTRIES_MAX = 10_000
 _THREADS = 2  # bcrypt is processor time only; more threads than cores would just starve the rest
 
-log = structlog.get_logger(__name__)
+log = logs.logger(__name__)
 
 
 class HtpasswdInvalid(Exception):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
+from registry import logs
 from registry.db import blobs
 from registry.oci.errors import BlobUnknown
 from registry.policy.deletion import require_enabled, require_unreferenced
@@ -28,7 +27,7 @@ READ_BYTES: Final = CHUNK_BYTES
 
 _MANIFESTS_NAMED_MAX: Final = 10
 
-log = structlog.get_logger(__name__)
+log = logs.logger(__name__)
 
 
 async def size(registry: Registry, repository: RepositoryName, digest: Digest) -> int:

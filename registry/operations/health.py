@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import structlog
-
+from registry import logs
 from registry.oci.errors import RegistryError, in_one_line
 
 if TYPE_CHECKING:
     from registry.operations.registry import Registry
 
 
-log = structlog.get_logger(__name__)
+log = logs.logger(__name__)
 
 
 async def faults(registry: Registry) -> dict[str, str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from registry.storage.contract import Staged
 
 
-_HELD_BYTES_MAX: Final = 32 * 1024 * 1024
+_HELD_BYTES_MAX: Final = 16 * 1024 * 1024
 """Memory for the bodies that this process receives at once, but for what connections hold."""
 _PIECES_AT_ONCE: Final = 2  # one is written while the next arrives
 _PIECE_BYTES_MIN: Final = 64 * 1024

@@ -11,8 +11,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
+from registry import logs
 from registry.db import uploads
 from registry.db.clock import now_us
 from registry.oci.errors import RegistryError
@@ -28,7 +27,7 @@ _PORTION: Final = 100
 _LEFTOVER_SECONDS_MIN: Final = 3600.0
 """Longer than anybody reads on from a blob that was deleted, or relies on where it was."""
 
-log = structlog.get_logger(__name__)
+log = logs.logger(__name__)
 
 
 async def purge_forever(registry: Registry, interval_seconds: float) -> None:

@@ -56,7 +56,7 @@ def serve(  # noqa: PLR0913 (one for each option)
     tokens: bool = False,
     tls: bool = False,
     store: Literal["memory", "filesystem"] = "memory",
-    persistent: bool | Path = False,
+    persistent: bool | str | Path = False,
     database: str | None = None,
     latency: float = 0,
     read_only: bool = False,
@@ -82,16 +82,18 @@ def serve(  # noqa: PLR0913 (one for each option)
     ...     oci.users
     {'alice': 'secret'}
     """
+    from pathlib import Path
+
     from registry.testing.options import Options
     from registry.testing.serving import Serving
 
     return Serving(
         Options(
-            auth=auth or {},
+            auth={} if auth is None else auth,
             tokens=tokens,
             tls=tls,
             store="filesystem" if persistent else store,
-            persistent=persistent,
+            persistent=Path(persistent) if isinstance(persistent, str) else persistent,
             database=database,
             latency=latency,
             read_only=read_only,

@@ -18,11 +18,29 @@ from registry.testing import serve
 if TYPE_CHECKING:
     from registry.testing.oci_registry import OciRegistry
 
+_PIECE_BYTES = 65536
 
-def main(arguments: list[str] | None = None) -> None:
-    """Serve until the end of standard input, or until a signal."""
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until the end of standard input, or until a signal; the exit status."""
     given = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with suppress(KeyboardInterrupt):
+            _serve(given)
+    except Exception as error:
+        reason = _explained(error)
+        if not reason:
+            raise
+        sys.stderr.write(f"registry.testing: {' '.join(reason)}\n")
+        return 1
+    return 0
+
+
+def _serve(given: argparse.Namespace) -> None:
+    if sys.stdin is None:
+        raise ValueError("standard input is closed, whose end would be the registry's")
     serving = serve(
         auth=dict(given.user),
         tokens=given.tokens,
@@ -34,9 +52,24 @@ def main(arguments: list[str] | None = None) -> None:
         read_only=given.read_only,
         port=given.port,
     )
-    with suppress(KeyboardInterrupt), serving as oci:
+    with serving as oci:
         _announce(oci)
-        sys.stdin.read()
+        while sys.stdin.buffer.read(_PIECE_BYTES):
+            pass
+
+
+def _explained(error: Exception) -> list[str]:
+    """What whoever started it can mend, in words; empty for a fault of ours."""
+    from pydantic import ValidationError
+
+    from registry.server import explained
+    from registry.sockets import CannotListen
+
+    if isinstance(error, ValidationError):
+        return [f"{'.'.join(map(str, one['loc']))}: {one['msg']};" for one in error.errors()]
+    if isinstance(error, CannotListen | ValueError | ImportError):
+        return [str(error)]
+    return explained(error)
 
 
 def _announce(oci: OciRegistry) -> None:
@@ -72,4 +105,4 @@ def _user(text: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """What a fault does to a request: each of these stands before the application for that request alone.
 
-Where an action speaks of bytes of the body, it means the body that moves: the request's of a POST, PUT or PATCH, the
-answer's of every other.
+Each says when it has spoilt something (`note`): a cut behind the end of a body, say, has not. Where an action speaks
+of bytes of the body, it means the body that moves: the request's of a POST, PUT or PATCH, the answer's of every other.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
 
 from registry.testing.connection import connection_of
-from registry.testing.layers import refuse
-from registry.testing.limited_store import Room, room
+from registry.testing.layers import Layer, answer_empty, refuse
+from registry.testing.limited_store import Disk, Room, room
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,9 +36,41 @@ _CODES: Final = {
     429: "TOOMANYREQUESTS",
     503: "UNAVAILABLE",
 }
+_NOTE: Final = "registry.testing.note"
 _GONE: Final[Message] = {"type": "http.disconnect"}
 _DIGEST_HEADER: Final = b"docker-content-digest"
 _PIECES_PER_SECOND: Final = 20
+_ERRORS: Final = 400
+"""The first status that tells of an error."""
+
+
+class Action(Layer, Protocol):
+    """A layer of a fault."""
+
+    @property
+    def place(self) -> int:
+        """Where it stands: the lower, the nearer to the client. So the order of a fault's words does not matter."""
+        ...
+
+
+LOSS, CUT, DELAY, PACE, BODY, HEADER, ANSWER, DISK = range(8)
+"""The places of actions. Delays are outside of answers, so that they hold for whatever is answered in the end."""
+
+
+def noting(action: Action, note: Callable[[], None]) -> Layer:
+    """The action, as a layer that calls `note` when it has spoilt something."""
+
+    async def layer(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        async def inner(_scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)  # each action finds its own note
+
+        await action(inner, {**scope, "extensions": {**scope["extensions"], _NOTE: note}}, receive, send)
+
+    return layer
+
+
+def _note(scope: Scope) -> None:
+    scope["extensions"][_NOTE]()
 
 
 def brings_body(scope: Scope) -> bool:
@@ -51,12 +84,17 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
+    place = ANSWER
 
     async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """See Layer."""
-        del app, scope
+        del app
         while (await receive()).get("more_body", False):
             pass
+        _note(scope)
+        if self.status < _ERRORS:
+            await answer_empty(send, self.status, self.headers)
+            return
         message = "this answer was asked for by the test"
         await refuse(send, self.status, _CODES.get(self.status, "UNKNOWN"), message, self.headers)
 
@@ -66,12 +104,14 @@ class SlowFirstByte:
     """Answers so many seconds later."""
 
     seconds: float
+    place = DELAY
 
     async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """See Layer."""
 
         async def send_later(message: Message) -> None:
             if message["type"] == "http.response.start":
+                _note(scope)
                 await asyncio.sleep(self.seconds)
             await send(message)
 
@@ -83,6 +123,7 @@ class SlowBytes:
     """Lets so many bytes of the body pass in a second."""
 
     per_second: int
+    place = PACE
 
     async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """See Layer."""
@@ -90,11 +131,15 @@ class SlowBytes:
 
         async def receive_slowly() -> Message:
             message = await receive()
-            await asyncio.sleep(len(message.get("body", b"")) / self.per_second)
+            if message.get("body"):
+                _note(scope)
+                await asyncio.sleep(len(message["body"]) / self.per_second)
             return message
 
         async def send_slowly(message: Message) -> None:
             body = message.get("body", b"")
+            if body:
+                _note(scope)
             for start in range(0, len(body), size):
                 piece = body[start : start + size]
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -109,64 +154,100 @@ class SlowBytes:
 
 @dataclass(frozen=True)
 class Cut:
-    """Hangs up, or breaks the connection off (`reset`), when so many bytes of the body have passed."""
+    """Hangs up, or breaks the connection off (`reset`), when so many bytes of the body have passed.
+
+    Of a request: before the rest of it, or the answer. Of an answer: before the rest of it; where there is no body,
+    before the answer.
+    """
 
     after: int
     reset: bool
+    place = CUT
 
     async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """See Layer."""
         connection = connection_of(scope)
-        passage = _Passage(self.after, connection.reset if self.reset else connection.close)
+        hang_up = connection.reset if self.reset else connection.close
         if brings_body(scope):
-            await app(scope, passage.receiving(receive), passage.sending_while_open(send))
+            passage = _RequestPassage(self.after, closed=not self.after)
+            if not passage.closed:
+                await app(scope, passage.receiving(receive), passage.sending(send))
             # Only now: a client that comes back at once finds written down what had come.
-            await passage.hang_up_if_closed()
+            if passage.closed:
+                _note(scope)
+                await hang_up()
         else:
-            await app(scope, receive, passage.sending(send))
+
+            async def cut() -> None:
+                _note(scope)
+                await hang_up()
+
+            await app(scope, receive, _AnswerPassage(self.after, send, cut, scope["method"] == "HEAD").send)
 
 
 @dataclass
-class _Passage:
-    """Where bytes pass until there were enough of them."""
+class _RequestPassage:
+    """Where a request's body passes until there was enough of it; then nothing is answered."""
 
     left: int
-    hang_up: Callable[[], Awaitable[None]]
-    closed: bool = False
+    closed: bool
 
     def receiving(self, receive: Receive) -> Receive:
         async def receive_until_closed() -> Message:
-            message = _GONE if self.closed else await receive()
-            return self._pass(message) if message["type"] == "http.request" else message
+            if self.closed:
+                return _GONE
+            message = await receive()
+            if message["type"] != "http.request":
+                return message
+            body = message.get("body", b"")[: self.left]
+            self.left -= len(body)
+            self.closed = not self.left
+            return {**message, "body": body, "more_body": True} if self.closed else message
 
         return receive_until_closed
 
     def sending(self, send: Send) -> Send:
-        async def send_until_closed(message: Message) -> None:
-            if self.closed:
-                return
-            await send(self._pass(message) if message["type"] == "http.response.body" else message)
-            await self.hang_up_if_closed()
-
-        return send_until_closed
-
-    def sending_while_open(self, send: Send) -> Send:
         async def send_while_open(message: Message) -> None:
             if not self.closed:
                 await send(message)
 
         return send_while_open
 
-    async def hang_up_if_closed(self) -> None:
-        if self.closed:
-            await self.hang_up()
 
-    def _pass(self, message: Message) -> Message:
-        body = message.get("body", b"")
-        fitting = body[: self.left]
-        self.left -= len(fitting)
-        self.closed = not self.left
-        return {**message, "body": fitting, "more_body": True} if self.closed else message
+@dataclass
+class _AnswerPassage:
+    """Where an answer passes, its head held back until it is known whether there is a body."""
+
+    left: int
+    onward: Send
+    cut: Callable[[], Awaitable[None]]
+    is_head: bool
+    start: Message | None = None
+    closed: bool = False
+
+    async def send(self, message: Message) -> None:
+        """See ASGI."""
+        if self.closed:
+            return
+        if message["type"] == "http.response.start":
+            self.start = message
+            return
+        body = b"" if self.is_head else message.get("body", b"")
+        is_bare = self.start is not None and not body and not message.get("more_body", False)
+        self.closed = len(body) > self.left or (is_bare and not self.left)
+        if not is_bare or not self.closed:
+            await self._pass(message, body)
+        if self.closed:
+            await self.cut()
+
+    async def _pass(self, message: Message, body: bytes) -> None:
+        if self.start is not None:
+            await self.onward(self.start)
+            self.start = None
+        if self.closed:
+            message = {**message, "body": body[: self.left], "more_body": True}
+        self.left -= min(len(body), self.left)
+        await self.onward(message)
 
 
 @dataclass(frozen=True)
@@ -175,6 +256,7 @@ class Changed:
 
     change: Change
     length_max: int | None = None
+    place = BODY
 
     async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """See Layer."""
@@ -184,7 +266,10 @@ class Changed:
             nonlocal offset
             body = message.get("body", b"")
             offset += len(body)
-            return {**message, "body": self.change(offset - len(body), body)}
+            spoilt = self.change(offset - len(body), body)
+            if spoilt != body:
+                _note(scope)
+            return {**message, "body": spoilt}
 
         async def receive_changed() -> Message:
             message = await receive()
@@ -196,7 +281,7 @@ class Changed:
         if brings_body(scope):
             await app(scope, receive_changed, send)
         else:
-            await app(scope, receive, _with_headers(send_changed, self._shortened))
+            await app(scope, receive, _with_headers(send_changed, self._shortened, scope))
 
     def _shortened(self, headers: Headers) -> Headers:
         if self.length_max is None:
@@ -213,10 +298,11 @@ class DigestHeader:
     """Answers with another Docker-Content-Digest, or with none."""
 
     digest: str | None
+    place = HEADER
 
     async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """See Layer."""
-        await app(scope, receive, _with_headers(send, self._replaced))
+        await app(scope, receive, _with_headers(send, self._replaced, scope))
 
     def _replaced(self, headers: Headers) -> Headers:
         kept = [(name, value) for name, value in headers if name != _DIGEST_HEADER]
@@ -227,6 +313,8 @@ class DigestHeader:
 class LoseAnswer:
     """Does what was asked, and breaks the connection off instead of saying so."""
 
+    place = LOSS
+
     async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """See Layer."""
         lost = False
@@ -236,6 +324,7 @@ class LoseAnswer:
             del message
             if not lost:
                 lost = True
+                _note(scope)
                 await connection_of(scope).reset()
 
         del send
@@ -244,13 +333,14 @@ class LoseAnswer:
 
 @dataclass(frozen=True)
 class DiskFull:
-    """The disk takes so many more bytes of blobs; the registry itself finds that out, and says so."""
+    """The disk takes so many more bytes of blobs, of all requests; the registry itself finds that out, and says so."""
 
-    after: int
+    disk: Disk
+    place = DISK
 
     async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """See Layer."""
-        token = room.set(Room(self.after))
+        token = room.set(Room(self.disk, partial(_note, scope)))
         try:
             await app(scope, receive, send)
         finally:
@@ -262,12 +352,14 @@ class ExpiredToken:
     """The token that came with the request is over, and so the request is refused."""
 
     tokens: Tokens = field(repr=False)
+    place = ANSWER
 
     async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """See Layer."""
         del app
         while (await receive()).get("more_body", False):
             pass
+        _note(scope)
         self.tokens.revoke(scope)
         await self.tokens.refuse(scope, send, "invalid_token")
 
@@ -290,10 +382,14 @@ def corrupted(at: int) -> Change:
     return change
 
 
-def _with_headers(send: Send, edit: Callable[[Headers], Headers]) -> Send:
+def _with_headers(send: Send, edit: Callable[[Headers], Headers], scope: Scope) -> Send:
     async def send_edited(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": edit(list(message["headers"]))}
+            headers = list(message["headers"])
+            edited = edit(headers)
+            if edited != headers:
+                _note(scope)
+            message = {**message, "headers": edited}
         await send(message)
 
     return send_edited

@@ -103,9 +103,14 @@ class Image(Manifest):
 
 @dataclass(frozen=True)
 class Index(Manifest):
-    """An index: images for several platforms."""
+    """An index: images for several platforms, mostly."""
 
-    images: tuple[Image, ...]
+    manifests: tuple[Manifest, ...]
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """Those of its manifests that are images."""
+        return tuple(one for one in self.manifests if isinstance(one, Image))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from gzip import decompress as unpack
 from typing import Any, Final, Literal
 
 from registry.oci import media_types
@@ -32,6 +33,7 @@ class _Types:
     index: str
     config: str
     layer: str
+    layer_gzip: str
 
 
 _TYPES: Final[Mapping[Format, _Types]] = {
@@ -39,12 +41,14 @@ _TYPES: Final[Mapping[Format, _Types]] = {
         media_types.OCI_IMAGE,
         media_types.OCI_INDEX,
         "application/vnd.oci.image.config.v1+json",
+        "application/vnd.oci.image.layer.v1.tar",
         "application/vnd.oci.image.layer.v1.tar+gzip",
     ),
     "docker": _Types(
         media_types.DOCKER_IMAGE,
         media_types.DOCKER_LIST,
         "application/vnd.docker.container.image.v1+json",
+        "application/vnd.docker.image.rootfs.diff.tar",
         "application/vnd.docker.image.rootfs.diff.tar.gzip",
     ),
 }
@@ -53,11 +57,13 @@ _TYPES: Final[Mapping[Format, _Types]] = {
 def layer(content: Layer, form: Format) -> tuple[Blob, str]:
     """A layer, and its diff id: the digest of what is in it once it is unpacked (image-spec, config.md)."""
     if isinstance(content, bytes):
-        return Blob(content, _TYPES[form].layer.removesuffix("+gzip")), _digest(content)
+        unpacked = _unpacked(content)
+        media_type = _TYPES[form].layer if unpacked is None else _TYPES[form].layer_gzip
+        return Blob(content, media_type), _digest(content if unpacked is None else unpacked)
     if isinstance(content, int):
         content = {"random": random.Random(content).randbytes(content)}  # noqa: S311 (no secret)
     archive = tar(content)
-    return Blob(gzip(archive), _TYPES[form].layer), _digest(archive)
+    return Blob(gzip(archive), _TYPES[form].layer_gzip), _digest(archive)
 
 
 def config(platform: str, settings: Mapping[str, Any], diff_ids: list[str], form: Format) -> Blob:
@@ -125,6 +131,14 @@ def gzip(content: bytes) -> bytes:
     ]
     trailer = struct.pack("<II", zlib.crc32(content), len(content) & 0xFFFFFFFF)
     return b"".join([_GZIP_HEADER, *blocks, trailer])
+
+
+def _unpacked(content: bytes) -> bytes | None:
+    """What is in it where it is gzip, else None."""
+    try:
+        return unpack(content)
+    except (OSError, EOFError, zlib.error):
+        return None
 
 
 def _digest(content: bytes) -> str:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+_WITHOUT_LENGTH = {204, 304}
+
 
 class Layer(Protocol):
     """An ASGI application that is told at each request which other one it stands before."""
@@ -43,6 +45,16 @@ async def answer_json(send: Send, status: int, document: dict[str, Any], headers
     """Answer with a JSON document."""
     content = json.dumps(document).encode()
     told = {"content-type": "application/json", "content-length": str(len(content)), **headers}
-    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in told.items()]
+    await _answer(send, status, content, told)
+
+
+async def answer_empty(send: Send, status: int, headers: Mapping[str, str]) -> None:
+    """Answer without a body (RFC 9110, 8.6: some statuses have not even a length)."""
+    length = {} if status in _WITHOUT_LENGTH else {"content-length": "0"}
+    await _answer(send, status, b"", length | {**headers})
+
+
+async def _answer(send: Send, status: int, content: bytes, headers: Mapping[str, str]) -> None:
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": content, "more_body": False})

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry.oci.errors import StorageFull
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
     from registry.oci.digest import Digest
     from registry.storage.contract import BlobReader, BlobStore, Staged, StagedUpload, StoredBlob
 
 
-class Room:
-    """How many bytes still fit."""
+class Disk:
+    """How many bytes still fit, whoever writes them."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -27,6 +28,14 @@ class Room:
         fitting = chunk[: self.size]
         self.size -= len(fitting)
         return fitting
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a request finds of a disk; `full` is called when that is not enough."""
+
+    disk: Disk
+    full: Callable[[], None]
 
 
 room: ContextVar[Room | None] = ContextVar("room", default=None)
@@ -110,9 +119,10 @@ class _LimitedStaged:
         await self._staged.cut(size)
 
     async def write(self, chunk: bytes) -> None:
-        fitting = self._room.take(chunk)
+        fitting = self._room.disk.take(chunk)
         await self._staged.write(fitting)
         if len(fitting) < len(chunk):
+            self._room.full()
             raise StorageFull
 
     def read(self) -> AsyncIterator[bytes]:

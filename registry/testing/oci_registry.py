@@ -27,17 +27,21 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from registry.oci.manifest import Referrer
     from registry.operations.registry import Registry
     from registry.testing.layers import Layer
     from registry.testing.options import Options
     from registry.testing.requests import Requests
+
+_ENTRIES_MAX = 1_000_000_000
 
 
 class OciRegistry:
     """A registry in this process, and all that a test may want to do to it or to know of it.
 
     It runs in a thread with an event loop of its own, so its methods can be called from tests of every kind; they
-    block for some milliseconds. Names are `repository:tag` or `repository@digest`, without a host.
+    block for some milliseconds. Names are `repository:tag` or `repository@digest`, before which this registry's host
+    may stand.
     """
 
     requests: Requests
@@ -125,7 +129,8 @@ class OciRegistry:
         """An image that real clients can pull, its bytes the same every time.
 
         - `layers`: each of them files by path (`{"etc/motd": "hello"}`, `{"app": File(program, 0o755)}`), or the exact
-          bytes, or the size in bytes of a file of random ones. Without any, one small layer that the name decides.
+          bytes, or the size in bytes of a file of random ones. Not given, there is one small layer that the name
+          decides; `[]` is none.
         - `config`: what a container runs and how: `{"Entrypoint": ["/app"], "Env": ["A=1"]}`.
         - `format`: "docker" for Docker's own media types.
 
@@ -137,8 +142,13 @@ class OciRegistry:
         ...     image.platform
         {'architecture': 'arm64', 'os': 'linux', 'variant': 'v8'}
         """
-        repository, tag = _parts(name)
-        made = [images.layer(content, format) for content in layers or [{"name.txt": f"{name}\n"}]]
+        repository, tag = self._parts(name)
+        given = (
+            [{"name.txt": f"{repository}:{tag}\n" if tag else f"{repository}\n"}]
+            if layers is None
+            else layers
+        )
+        made = [images.layer(content, format) for content in given]
         blobs = tuple(blob for blob, _ in made)
         configuration = images.config(platform, config or {}, [diff_id for _, diff_id in made], format)
         more = _more(annotations, subject)
@@ -149,13 +159,13 @@ class OciRegistry:
     def push_index(
         self,
         name: str,
-        contents: Sequence[Image | str] = ("linux/amd64", "linux/arm64"),
+        contents: Sequence[Manifest | str] = ("linux/amd64", "linux/arm64"),
         *,
         annotations: Mapping[str, str] | None = None,
         subject: Manifest | None = None,
         format: images.Format = "oci",  # noqa: A002 (the word that clients use)
     ) -> Index:
-        """An index of images of its repository; where a platform is given instead of an image, one is made.
+        """An index of manifests of its repository; where a platform is given instead, an image is made for it.
 
         >>> from registry import testing
         >>> with testing.serve() as oci:
@@ -163,14 +173,17 @@ class OciRegistry:
         ...     [image.platform["architecture"] for image in index.images]
         ['amd64', 'riscv64']
         """
-        repository, tag = _parts(name)
+        repository, tag = self._parts(name)
         children = tuple(
             self.push_image(repository, layers=[{"platform.txt": one}], platform=one, format=format)
             if isinstance(one, str)
             else one
             for one in contents
         )
-        descriptors = [child.descriptor | {"platform": child.platform} for child in children]
+        descriptors = [
+            child.descriptor | ({"platform": child.platform} if isinstance(child, Image) else {})
+            for child in children
+        ]
         manifest = images.index(descriptors, _more(annotations, subject), format)
         self._push(repository, tag, manifest, [])
         return Index(self.host, repository, tag, manifest, children)
@@ -194,7 +207,7 @@ class OciRegistry:
         ...     [found["digest"] for found in oci.referrers(image)] == [sbom.digest]
         True
         """
-        repository, tag = _parts(name)
+        repository, tag = self._parts(name)
         blobs = tuple(Blob(content, media_type) for content in contents) or (images.EMPTY,)
         more = {"artifactType": artifact_type} | _more(annotations, subject)
         manifest = images.manifest(images.EMPTY, blobs, more)
@@ -203,26 +216,27 @@ class OciRegistry:
 
     def push_blob(self, repository: str, content: bytes) -> str:
         """A blob that no manifest names; its digest."""
-        return self._thread.do(_push_blob(self._registry, RepositoryName.parse(repository), content))
+        return self._thread.do(
+            _push_blob(self._registry, RepositoryName.parse(self._without_host(repository)), content)
+        )
 
     # --- looking into it ---
 
     def repositories(self) -> list[str]:
         """All repositories, in byte order."""
-        everything = replace(self._registry, access=AccessRules(open_to_all=True))  # whoever may see what
-        return list(self._thread.do(listing.list_repositories(everything, Anonymous(), "", None)).entries)
+        return list(self._thread.do(listing.list_repositories(self._whole, Anonymous(), "", None)).entries)
 
     def tags(self, repository: str) -> list[str]:
         """The tags of a repository, in byte order; none where nothing was ever pushed."""
         try:
-            name = RepositoryName.parse(repository)
-            return list(self._thread.do(listing.list_tags(self._registry, name, "", None)).entries)
+            name = RepositoryName.parse(self._without_host(repository))
+            return list(self._thread.do(listing.list_tags(self._whole, name, "", None)).entries)
         except NameUnknown:
             return []
 
     def manifest(self, name: str) -> Manifest:
         """What `repository:tag` or `repository@digest` is at this moment; ManifestUnknown where it is nothing."""
-        repository, reference = _parts(name)
+        repository, reference = self._parts(name)
         if reference is None:
             raise ValueError(f"{name!r} has neither a tag nor a digest")
         found = self._thread.do(
@@ -238,7 +252,7 @@ class OciRegistry:
     def referrers(self, subject: Manifest, artifact_type: str | None = None) -> list[dict[str, Any]]:
         """The descriptors of what was pushed with this subject, in the order of their digests."""
         repository, digest = RepositoryName.parse(subject.repository), Digest.parse(subject.digest)
-        page = self._thread.do(listing.list_referrers(self._registry, repository, digest, artifact_type, ""))
+        found = self._thread.do(_all_referrers(self._registry, repository, digest, artifact_type))
         return [
             {
                 "mediaType": one.media_type,
@@ -247,23 +261,45 @@ class OciRegistry:
                 "artifactType": one.artifact_type,
                 "annotations": dict(one.annotations),
             }
-            for one in page.entries
+            for one in found
         ]
 
     def problems(self) -> list[str]:
         """What `registry check --deep` finds wrong; empty when the registry is whole."""
         return self._thread.do(check.check(self._registry, lambda *_: None, deep=True)).problems
 
-    def report(self) -> str:
-        """Every request and every fault, for people; pytest shows it when a test fails."""
-        return "\n".join(filter(None, [self.url, self.requests.report(), self.faults.report()]))
+    def report(self, requests: Requests | None = None) -> str:
+        """The requests (all, unless some are given) and every fault, for people; pytest shows it when a test fails."""
+        shown = self.requests if requests is None else requests
+        return "\n".join(filter(None, [self.url, shown.report(), self.faults.report()]))
 
     def __repr__(self) -> str:
         return f"<OciRegistry {self.url}>"
 
+    def _parts(self, name: str) -> tuple[str, str | None]:
+        """The repository, and the digest, or else the tag, if there is one."""
+        name, at, digest = self._without_host(name).partition("@")
+        repository, colon, tag = name.partition(":")
+        return repository, digest if at else tag if colon else None
+
+    def _without_host(self, name: str) -> str:
+        """A name as the registry knows it; ValueError for one of another registry."""
+        first, _, rest = name.partition("/")
+        if rest and first in {self.host, f"localhost:{self._port}"}:
+            return rest
+        if rest and ":" in first:
+            raise ValueError(f"{name!r} is of another registry; this one is {self.host}")
+        return name
+
     @property
     def _registry(self) -> Registry:
         return self._thread.registry
+
+    @property
+    def _whole(self) -> Registry:
+        """For lists of everything, on one page."""
+        settings = replace(self._registry.settings, page_size_max=_ENTRIES_MAX)
+        return replace(self._registry, access=AccessRules(open_to_all=True), settings=settings)
 
     def _push(self, repository: str, tag: str | None, manifest: Blob, blobs: Iterable[Blob]) -> None:
         self._thread.do(_push(self._registry, RepositoryName.parse(repository), tag, manifest, blobs))
@@ -275,15 +311,6 @@ def _layers(options: Options, recorder: Recorder, faults: Faults, tokens: Tokens
     layers += [Latency(options.latency)] if options.latency else []
     layers += [faults, tokens]
     return layers + ([ReadOnly()] if options.read_only else [])
-
-
-def _parts(name: str) -> tuple[str, str | None]:
-    """The repository, and the tag or digest if there is one."""
-    repository, at, digest = name.partition("@")
-    if at:
-        return repository, digest
-    repository, colon, tag = name.partition(":")
-    return repository, tag if colon else None
 
 
 def _more(annotations: Mapping[str, str] | None, subject: Manifest | None) -> dict[str, Any]:
@@ -306,6 +333,20 @@ async def _push_blob(registry: Registry, repository: RepositoryName, content: by
     digest = Digest.of(content)
     await uploads.push(registry, repository, digest, _once(content))
     return digest
+
+
+async def _all_referrers(
+    registry: Registry, repository: RepositoryName, subject: Digest, artifact_type: str | None
+) -> list[Referrer]:
+    """Page by page."""
+    found: list[Referrer] = []
+    more = True
+    while more:
+        last = str(found[-1].digest) if found else ""
+        page = await listing.list_referrers(registry, repository, subject, artifact_type, last)
+        found += page.entries
+        more = page.more
+    return found
 
 
 async def _read_blob(registry: Registry, digest: Digest) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,12 +11,12 @@ import bcrypt
 from registry.keys import Config
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from registry.testing.certificates import CertificateFiles
 
 _BCRYPT_COST = 4  # the least there is: these passwords are in the test's own source
+_PASSWORD_BYTES_MAX = 72
 _KEEP_ALIVE_SECONDS = 3600  # a debugger may stop a test for long
 
 
@@ -33,6 +34,17 @@ class Options:
     read_only: bool
     port: int
     settings: Mapping[str, object]
+
+    def __post_init__(self) -> None:
+        """TypeError or ValueError for users that nobody could log in as, and numbers that make no sense."""
+        if not isinstance(self.auth, Mapping):
+            raise TypeError(
+                f"auth must be passwords by user name, as in {{'alice': 'secret'}}, not {self.auth!r}"
+            )
+        for name, password in self.auth.items():
+            _check_user(name, password)
+        if self.latency < 0:
+            raise ValueError(f"latency must be 0 or more seconds, not {self.latency}")
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,17 @@ def nested(settings: Mapping[str, object]) -> dict[str, Any]:
             section = section.setdefault(name, {})
         section[key] = value
     return result
+
+
+def _check_user(name: object, password: object) -> None:
+    if not isinstance(name, str) or not isinstance(password, str):
+        raise TypeError(f"user names and passwords must be str: {name!r}")
+    if not name or ":" in name or not name.isprintable():
+        raise ValueError(f"no user can have this name: {name!r}")
+    if len(password.encode()) > _PASSWORD_BYTES_MAX:
+        raise ValueError(
+            f"the password of {name!r} has more than the {_PASSWORD_BYTES_MAX} bytes that bcrypt takes"
+        )
 
 
 def write_users(file: Path, users: Mapping[str, str]) -> Path:

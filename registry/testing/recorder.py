@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from registry.testing.connection import connection_of
 from registry.testing.requests import BODY_BYTES_MAX, Request, Requests
 from registry.testing.targets import Target
 
@@ -28,7 +29,8 @@ class Recorder:
 
     async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """See Layer."""
-        request = _request(scope)
+        request, length = _request(scope), None
+        connection = connection_of(scope)
         self.requests.add(request)
         scope = {**scope, "extensions": {**scope["extensions"], _EXTENSION: request}}
 
@@ -40,18 +42,27 @@ class Recorder:
             return message
 
         async def send_and_count(message: Message) -> None:
+            nonlocal length
             # Noted first: the client may look at the record as soon as it has the answer.
             if message["type"] == "http.response.start":
                 request.status = message["status"]
-            else:
+                length = _length(request.method, message["headers"])
+            elif not connection.is_gone:
                 request.bytes_out += 0 if request.method == "HEAD" else len(message.get("body", b""))
-                request.complete = not message.get("more_body", False)
+                request.complete = not message.get("more_body", False) or request.bytes_out == length
             await send(message)
 
         try:
             await app(scope, receive_and_count, send_and_count)
         except asyncio.CancelledError:
             return  # the registry stops while a client still waits; its connection is gone already
+
+
+def _length(method: str, headers: list[tuple[bytes, bytes]]) -> int | None:
+    """How many bytes make the answer whole, before its end is formally declared; None where that is not said."""
+    if method == "HEAD":
+        return 0
+    return next((int(value) for name, value in headers if name.lower() == b"content-length"), None)
 
 
 def _request(scope: Scope) -> Request:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX = 64 * 1024
 """How much of a request's body is kept."""
+_LINES_FIRST = 20
+_LINES_LAST = 80
 
 
 @dataclass(eq=False)
@@ -148,10 +150,19 @@ class Requests(Sequence[Request]):
                     f"number {number} of the expected requests, {one!r}, did not come, or not in this order"
                 )
 
+    def behind(self, last: Request | None) -> Requests:
+        """Those that came after `last`; all where it is None, or forgotten."""
+        numbers = [number for number, one in enumerate(self, 1) if one is last]
+        return self[numbers[-1] if numbers else 0 :]
+
     def report(self) -> str:
-        """A line for each."""
+        """A line for each; of more than a hundred, the first 20 and the last 80."""
         width = len(str(len(self)))
-        return "\n".join(f"{number:{width}}  {one}" for number, one in enumerate(self, 1)) or "no requests"
+        lines = [f"{number:{width}}  {one}" for number, one in enumerate(self, 1)]
+        left_out = len(lines) - _LINES_FIRST - _LINES_LAST
+        if left_out > 0:
+            lines[_LINES_FIRST:-_LINES_LAST] = [f"... {left_out} more ..."]
+        return "\n".join(lines) or "no requests"
 
     def _fail(self, reason: str) -> NoReturn:
         raise AssertionError(f"{reason}:\n{self.report()}")

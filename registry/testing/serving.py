@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import anyio
+import anyio.to_thread
+
 from registry.testing.oci_registry import OciRegistry
-from registry.testing.quiet import quiet
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -20,45 +23,46 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 (used as a place for a folder of our ow
 
 
 class Serving:
-    """A registry for the length of a `with` or `async with`; each of them gives a fresh one."""
+    """A registry for the length of a `with` or `async with`; one after the other, each of them gives a fresh one."""
 
     def __init__(self, options: Options) -> None:
         """Start nothing yet."""
         self._options = options
-        self._running: list[tuple[OciRegistry, TemporaryDirectory[str]]] = []
+        self._in_use = threading.Lock()
+        self._stack = ExitStack()
 
     def __enter__(self) -> OciRegistry:
         """Start; return when requests are answered."""
-        folder = TemporaryDirectory(prefix="registry-testing-", dir=_place(self._options))
-        quiet.begin()
-        try:
-            oci = OciRegistry(self._options, Path(folder.name))
+        if not self._in_use.acquire(blocking=False):
+            raise RuntimeError("this registry runs already; for one more, call serve() again")
+        with ExitStack() as stack:
+            stack.callback(self._in_use.release)
+            place = _place(self._options)
+            folder = stack.enter_context(TemporaryDirectory(prefix="registry-testing-", dir=place))
+            oci = OciRegistry(self._options, Path(folder))
             oci.start()
-        except BaseException:
-            quiet.end()
-            folder.cleanup()
-            raise
-        self._running.append((oci, folder))
+            stack.callback(oci.stop)
+            self._stack = stack.pop_all()
         return oci
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop; nothing is left but what was asked to be `persistent` in a place."""
-        oci, folder = self._running.pop()
-        oci.stop()
-        quiet.end()
-        folder.cleanup()
+        self._stack.close()
 
     async def __aenter__(self) -> OciRegistry:
-        """As `with`, without blocking the event loop."""
-        return await asyncio.to_thread(self.__enter__)
+        """As `with`, without blocking the event loop, asyncio's or trio's; to cancel it does not leave it half done."""
+        with anyio.CancelScope(shield=True):
+            oci = await anyio.to_thread.run_sync(self.__enter__)
+        return oci  # noqa: RET504 (mypy takes the scope for one that may hide an error)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """As `with`, without blocking the event loop."""
-        await asyncio.to_thread(self.__exit__, kind, error, trace)
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self.__exit__, kind, error, trace)
 
 
 def _place(options: Options) -> Path | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvicorn
 import uvloop
 
+from registry import logs
 from registry.server import certificate_of, uvicorn_config
 from registry.sockets import listening
 from registry.testing.application import application
@@ -50,7 +51,8 @@ class RegistryThread:
         try:
             self._started.result()
         except BaseException:
-            self._thread.join()
+            wait([self._started])  # somebody may have interrupted this while the start went on
+            self.stop()
             raise
 
     def do(self, deed: Coroutine[Any, Any, T]) -> T:
@@ -63,10 +65,12 @@ class RegistryThread:
     def stop(self) -> None:
         """Cut every connection, and return when nothing is left."""
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
+            with suppress(RuntimeError):  # it has ended this moment
+                self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
 
     def _run(self) -> None:
+        logs.quiet.set(True)  # in the context of this thread, which all that runs in its loop inherits
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve())

@@ -162,7 +162,7 @@ async def test_cancelled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bodies", "piece_bytes_max"), [(1, CHUNK_BYTES), (64, CHUNK_BYTES // 4), (1000, CHUNK_BYTES // 16)]
+    ("bodies", "piece_bytes_max"), [(1, CHUNK_BYTES), (64, CHUNK_BYTES // 8), (1000, CHUNK_BYTES // 16)]
 )
 async def test_many_bodies_at_once(bodies: int, piece_bytes_max: int) -> None:
     """One body is poured in large pieces, many at the same time in smaller ones, so that they take no more memory."""

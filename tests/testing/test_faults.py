@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import http.client
+import socket
+import struct
 import time
 
 import httpx
 import pytest
 
+from registry import testing
 from registry.oci.digest import Digest
 from registry.testing import Image, OciRegistry
-from tests.testing.clients import ask, client, connection, push_by_hand, read_all
+from tests.testing.clients import SECONDS_MAX, ask, client, connection, push_by_hand, read_all
 
 CONTENT = bytes(range(256)) * 40
 DIGEST = Digest.of(CONTENT)
@@ -97,6 +100,125 @@ def test_lost_answer(oci_registry: OciRegistry, image: Image) -> None:
             headers={"content-type": image.media_type},
         )
     assert oci_registry.tags("team/app") == ["1", "2"]
+
+
+@pytest.mark.parametrize("way", ["cut_after", "reset_after"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v2/app/blobs/uploads/"),
+        ("HEAD", f"/v2/team/app/blobs/{DIGEST}"),
+        ("DELETE", "/v2/team/app/manifests/1"),
+    ],
+)
+def test_cut_where_there_is_no_body(
+    oci_registry: OciRegistry, image: Image, way: str, method: str, path: str
+) -> None:
+    """After no byte at all means before the answer, where neither side has a body."""
+    fault = getattr(oci_registry.faults.on(method), way)(0)
+    with pytest.raises(httpx.TransportError):
+        ask(oci_registry, method, path)
+    assert (fault.struck, oci_registry.requests[0].status) == (1, None)
+
+
+@pytest.mark.parametrize("way", ["cut_after", "reset_after", "truncate", "corrupt"])
+def test_behind_the_end(oci_registry: OciRegistry, image: Image, way: str) -> None:
+    """What would happen behind the end of a body does not happen, and does not count: a longer one is struck yet."""
+    fault = getattr(oci_registry.faults.on("GET"), way)(len(CONTENT)).times(1)
+    with client(oci_registry) as http:
+        assert http.get(f"/v2/team/app/blobs/{DIGEST}").content == CONTENT
+    assert (fault.matched, fault.struck, oci_registry.requests[0].faults) == (1, 0, [])
+    with pytest.raises(AssertionError, match="never struck"):
+        oci_registry.faults.assert_struck()
+    longer = oci_registry.push_blob("team/app", CONTENT + b"more")
+    body, _ = pulled(oci_registry, f"/v2/team/app/blobs/{longer}")
+    assert body != CONTENT + b"more"
+    assert fault.struck == 1
+
+
+def test_a_blob_pushed_by_patch(oci_registry: OciRegistry) -> None:
+    """The PATCH of a push does not know its digest, so what waits for the blob's bytes does not strike it."""
+    by_blob = oci_registry.faults.on(blob=DIGEST).cut_after(1000)
+    with client(oci_registry) as http:
+        assert push_by_hand(http, "app", CONTENT, DIGEST).status_code == 201
+        assert by_blob.struck == 0
+        oci_registry.faults.on("PATCH", path="/v2/app/*").cut_after(1000)
+        with pytest.raises(httpx.TransportError):
+            push_by_hand(http, "app", CONTENT, DIGEST)
+    assert oci_registry.requests.to("PATCH")[-1].bytes_in >= 1000
+
+
+def test_a_large_upload_ends_in_an_orderly_way(oci_registry: OciRegistry) -> None:
+    """A client that is still sending when it is cut off finds an end, and no reset."""
+    oci_registry.faults.on("PATCH").cut_after(1000)
+    with client(oci_registry) as http:
+        location = http.post("/v2/app/blobs/uploads/").headers["location"]
+    size = 20_000_000
+    with socket.create_connection(oci_registry.host.split(":"), timeout=SECONDS_MAX) as sender:
+        sender.sendall(f"PATCH {location} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode())
+        sender.sendall(bytes(size))
+        assert sender.recv(1) == b""
+
+
+@pytest.mark.parametrize("way", ["cut_after", "reset_after"])
+def test_a_client_that_is_faster(
+    oci_registry: OciRegistry, image: Image, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """To cut off a client that has gone itself is no error."""
+    large = oci_registry.push_blob("team/app", bytes(8_000_000))
+    getattr(oci_registry.faults.on("GET"), way)(4_000_000)
+    getattr(oci_registry.faults.on("POST"), way)(1000)
+    heads = [
+        f"GET /v2/team/app/blobs/{large} HTTP/1.1\r\nHost: a\r\n\r\n".encode(),
+        b"POST /v2/app/blobs/uploads/ HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n" + bytes(1000),
+    ]
+    for number, head in enumerate(heads * 20):
+        with socket.create_connection(oci_registry.host.split(":"), timeout=SECONDS_MAX) as gone:
+            gone.sendall(head)
+            time.sleep(number % 7 / 1000)
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", number % 2, 0))
+    assert ask(oci_registry, "HEAD", "/v2/team/app/manifests/1").status_code == 200
+    time.sleep(0.1)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.oci_registry(tls=True)
+def test_cut_under_tls(oci_registry: OciRegistry, image: Image) -> None:
+    """Below TLS the connection ends soon, although the client says no goodbye."""
+    oci_registry.faults.on("GET").cut_after(10)
+    address, _, port = oci_registry.host.partition(":")
+    with (
+        socket.create_connection((address, int(port)), timeout=SECONDS_MAX) as plain,
+        oci_registry.ssl_context().wrap_socket(plain, server_hostname=address) as sender,
+    ):
+        sender.sendall(f"GET /v2/team/app/blobs/{DIGEST} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        begun = time.monotonic()
+        while sender.recv(4096):
+            pass
+        plain_end = sender.detach()
+        with socket.socket(fileno=plain_end) as below:
+            below.settimeout(SECONDS_MAX)
+            try:
+                while below.recv(4096):
+                    pass
+            except ConnectionResetError:
+                pass
+        assert time.monotonic() - begun < 2
+
+
+def test_the_end_of_a_registry_that_cuts(caplog: pytest.LogCaptureFixture) -> None:
+    """A registry that stops while it cuts a connection off does so without an error."""
+    with testing.serve(tls=True) as oci:
+        image = oci.push_image("app:1", layers=[CONTENT])
+        oci.faults.on("GET").cut_after(10)
+        address, _, port = oci.host.partition(":")
+        plain = socket.create_connection((address, int(port)), timeout=SECONDS_MAX)
+        sender = oci.ssl_context().wrap_socket(plain, server_hostname=address)
+        path = f"/v2/app/blobs/{image.layers[0].digest}"
+        sender.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        sender.recv(10)
+    sender.close()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 # --- the body ---
@@ -219,7 +341,75 @@ def test_disk_full_of_files(oci_registry: OciRegistry) -> None:
     assert oci_registry.blob(DIGEST) == CONTENT
 
 
+@pytest.mark.parametrize("status", [200, 204, 304, 307])
+def test_answer_without_error(oci_registry: OciRegistry, status: int) -> None:
+    """An answer that is no error has no body, and the connection goes on."""
+    oci_registry.faults.on("GET").answer(status, headers={"location": "/elsewhere"}).times(1)
+    with client(oci_registry) as http:
+        answer = http.get("/v2/")
+        assert (answer.status_code, answer.content) == (status, b"")
+        assert http.get("/v2/").content == b"{}"
+
+
+def test_disk_full_of_several_requests(oci_registry: OciRegistry) -> None:
+    """There is one disk: what one request has written, the next finds missing. Manifests are not on it."""
+    fault = oci_registry.faults.on().disk_full(after=len(CONTENT) + 5)
+    with client(oci_registry) as http:
+        assert push_by_hand(http, "app", CONTENT, DIGEST).status_code == 201
+        assert fault.struck == 0
+        location = http.post("/v2/app/blobs/uploads/").headers["location"]
+        assert http.patch(location, content=b"123456").status_code == 507
+        assert fault.struck == 1
+        headers = {"content-type": "application/vnd.oci.image.index.v1+json"}
+        index = b'{"schemaVersion": 2, "manifests": []}'
+        assert http.put("/v2/app/manifests/1", content=index, headers=headers).status_code == 201
+    assert fault.struck == 1
+
+
+def test_wrong_numbers(oci_registry: OciRegistry) -> None:
+    """A number that makes no sense is refused where it is given."""
+    wrong = [
+        ("answer", 99),
+        ("answer", 600),
+        ("slow_first_byte", -1),
+        ("slow_bytes", 0),
+        ("cut_after", -1),
+        ("reset_after", -1),
+        ("truncate", -1),
+        ("corrupt", -1),
+        ("disk_full", -1),
+        ("times", 0),
+        ("nth", 0),
+        ("probability", 1.5),
+    ]
+    for way, number in wrong:
+        with pytest.raises(ValueError, match=str(number)):
+            getattr(oci_registry.faults.on(), way)(number)
+    with pytest.raises(ValueError, match="-1 seconds"):
+        oci_registry.faults.on().answer(429, retry_after=-1)
+
+
 # --- which requests, and how often ---
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_delay_of_another_answer(oci_registry: OciRegistry, count: int) -> None:
+    """Whatever is answered in the end is answered late, in whichever order that was said, by one fault or by two."""
+    late = oci_registry.faults.on("GET").slow_first_byte(0.2)
+    (late if count == 1 else oci_registry.faults.on("GET")).answer(429)
+    begun = time.monotonic()
+    assert ask(oci_registry, "GET", "/v2/").status_code == 429
+    assert time.monotonic() - begun >= 0.2
+
+
+def test_two_answers(oci_registry: OciRegistry, image: Image) -> None:
+    """Of two faults that answer, the first strikes first, and the other waits for its turn."""
+    first = oci_registry.faults.on("GET").answer(429).times(1)
+    second = oci_registry.faults.on("GET").answer(503).times(1)
+    assert pull_statuses(oci_registry, 1) == [429]
+    assert (first.struck, second.struck) == (1, 0)
+    assert pull_statuses(oci_registry, 2) == [503, 200]
+    assert (first.struck, second.struck) == (1, 1)
 
 
 def test_times(oci_registry: OciRegistry, image: Image) -> None:
@@ -288,7 +478,7 @@ def test_composition(oci_registry: OciRegistry, image: Image) -> None:
         assert answer.getheader("docker-content-digest") is None
         assert read_all(answer)[0] == bytes([CONTENT[0] ^ 0xFF]) + CONTENT[1:10]
     request = oci_registry.requests[0]
-    assert request.faults == ["corrupt(0)", "cut_after(10)", "without_digest_header()"]
+    assert request.faults == ["without_digest_header()", "corrupt(0)", "cut_after(10)"]
     assert (request.status, request.complete, request.bytes_out) == (200, False, 10)
 
 
@@ -296,7 +486,7 @@ def test_nothing_is_done_by_a_fault_without_action(oci_registry: OciRegistry, im
     """A fault that was not told what to do only counts."""
     fault = oci_registry.faults.on("GET")
     assert pull_statuses(oci_registry, 1) == [200]
-    assert str(fault) == "GET -> nothing (struck 1 of 1)"
+    assert str(fault) == "GET -> nothing (struck 0 of 1)"
 
 
 def test_assert_struck(oci_registry: OciRegistry, image: Image) -> None:

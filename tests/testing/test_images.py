@@ -76,6 +76,47 @@ def test_layers_by_bytes_and_by_size(oci_registry: OciRegistry) -> None:
     assert oci_registry.problems() == []
 
 
+@pytest.mark.parametrize(
+    ("form", "plain"),
+    [
+        ("oci", "application/vnd.oci.image.layer.v1.tar"),
+        ("docker", "application/vnd.docker.image.rootfs.diff.tar"),
+    ],
+)
+def test_layers_by_bytes(oci_registry: OciRegistry, form: made.Format, plain: str) -> None:
+    """Bytes are what they are: gzip is called that, and its diff id is of what is in it."""
+    archive = made.tar({"a": "1"})
+    image = oci_registry.push_image("app:1", layers=[archive, gzip.compress(archive)], format=form)
+    joint = "+" if form == "oci" else "."
+    assert [layer.media_type for layer in image.layers] == [plain, f"{plain}{joint}gzip"]
+    assert json.loads(image.config.content)["rootfs"]["diff_ids"] == [Digest.of(archive)] * 2
+
+
+def test_no_layers(oci_registry: OciRegistry) -> None:
+    """An image without layers is had by asking for none."""
+    assert oci_registry.push_image("app:1", layers=[]).layers == ()
+
+
+def test_an_index_in_an_index(oci_registry: OciRegistry) -> None:
+    """An index may name others, which have no platform."""
+    inner = oci_registry.push_index("app:1")
+    outer = oci_registry.push_index("app:2", [inner, "linux/arm64"])
+    assert outer.document["manifests"][0] == inner.descriptor
+    assert (outer.manifests[0], len(outer.images)) == (inner, 1)
+    assert oci_registry.problems() == []
+
+
+def test_names_with_a_host(oci_registry: OciRegistry) -> None:
+    """The names that clients use are understood, and those of another registry are told as such."""
+    image = oci_registry.push_image(f"{oci_registry.host}/team/app:1")
+    for name in (image.name, image.name_with_digest, f"team/app:1@{image.digest}"):
+        assert oci_registry.manifest(name).content == image.content
+    assert oci_registry.tags(f"{oci_registry.host}/team/app") == ["1"]
+    assert image.digest == oci_registry.push_image("team/app:1").digest
+    with pytest.raises(ValueError, match="of another registry"):
+        oci_registry.manifest("localhost:1/team/app:1")
+
+
 def test_names(oci_registry: OciRegistry) -> None:
     """An image knows the names by which clients pull it; without a tag there is only its digest."""
     tagged, untagged = oci_registry.push_image("team/app:1"), oci_registry.push_image("team/app")
@@ -129,6 +170,28 @@ def test_artifact(oci_registry: OciRegistry) -> None:
         ]
         assert oci_registry.referrers(subject, "application/other") == []
         assert oci_registry.blob(signature.blobs[0].digest) == b"signed"
+
+
+def test_referrers_of_several_pages(oci_registry: OciRegistry) -> None:
+    """All referrers are found, also where the registry tells them to clients in several pages."""
+    image = oci_registry.push_image("app:1")
+    pushed = [
+        oci_registry.push_artifact("app", annotations={"n": f"{n}".zfill(100_000)}, subject=image).digest
+        for n in range(60)
+    ]
+    assert [found["digest"] for found in oci_registry.referrers(image)] == sorted(pushed)
+
+
+def test_lists_of_several_pages() -> None:
+    """Tags and repositories are told whole, however few of them a client gets at once."""
+    with testing.serve(settings={"lists.page_size_max": 1}) as oci:
+        image = oci.push_image("app:1")
+        oci.push_image("app:2")
+        other = oci.push_image("other:1")
+        artifacts = [oci.push_artifact("app", contents=[content], subject=image) for content in (b"1", b"2")]
+        assert oci.tags("app") == ["1", "2"]
+        assert oci.repositories() == ["app", other.repository]
+        assert len(oci.referrers(image)) == len(artifacts)
 
 
 def test_missing_things(oci_registry: OciRegistry) -> None:

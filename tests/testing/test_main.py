@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -42,7 +44,7 @@ def test_until_the_end_of_input() -> None:
     assert is_refused(url.removeprefix("http://"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_until_a_signal(number: int) -> None:
     """A signal ends it as well, and its folder goes with it."""
     with process("--tls") as (running, output):
@@ -72,3 +74,34 @@ def test_wrong_user() -> None:
     done = subprocess.run([*COMMAND, "--user", "alice"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "must be NAME:PASSWORD" in done.stderr
+
+
+def refused(*arguments: str, tmp_path: Path, **options: Any) -> str:
+    """What it says in its one line when it cannot serve; no folder stays."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [*COMMAND, "--store", "filesystem", *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, timeout=60, **options
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.glob("registry-testing-*")) == []
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("registry.testing: ")
+    return line
+
+
+def test_no_standard_input(tmp_path: Path) -> None:
+    """Without a standard input nothing would end it, so it does not begin."""
+    assert "standard input is closed" in refused(tmp_path=tmp_path, preexec_fn=lambda: os.close(0))
+
+
+def test_what_cannot_be_served(tmp_path: Path) -> None:
+    """A port that is taken, a password that is none and a database that is not there are told in one line."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert "another program uses this port" in refused("--port", port, tmp_path=tmp_path)
+    assert "more than the 72 bytes" in refused("--user", f"alice:{'x' * 73}", tmp_path=tmp_path)
+    nobody = "postgresql://nobody@127.0.0.1:1/nothing"
+    assert "the database cannot be used" in refused("--database", nobody, tmp_path=tmp_path)
+    assert "database" in refused("--database", "nonsense", tmp_path=tmp_path)

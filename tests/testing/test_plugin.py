@@ -129,6 +129,112 @@ def test_factory(pytester: pytest.Pytester) -> None:
     passes(pytester, 2)
 
 
+def test_factories_of_all_scopes(pytester: pytest.Pytester) -> None:
+    """What a factory of a module or a session starts runs as long as that, and markers are its defaults."""
+    pytester.makepyfile("""
+        import urllib.request, urllib.error
+        import pytest
+
+        pytestmark = pytest.mark.oci_registry(auth={"module": "secret"})
+
+        @pytest.fixture(scope="module")
+        def mirror(oci_registry_factory_module):
+            return oci_registry_factory_module(store="filesystem")
+
+        @pytest.fixture(scope="session")
+        def hub(oci_registry_factory_session):
+            return oci_registry_factory_session()
+
+        def test_one(mirror, hub, oci_registry):
+            mirror.push_image("app:1")
+            hub.push_image("app:1")
+            assert mirror.users == {"module": "secret"}
+            assert hub.users == {}
+
+        @pytest.mark.oci_registry(auth={"test": "secret"})
+        def test_two(mirror, hub, oci_registry_factory):
+            assert mirror.tags("app") == hub.tags("app") == ["1"]
+            assert oci_registry_factory().users == {"test": "secret"}
+            assert oci_registry_factory(auth={"own": "secret"}).users == {"own": "secret"}
+    """)
+    passes(pytester, 2)
+
+
+def test_a_marker_that_nobody_heeds(pytester: pytest.Pytester) -> None:
+    """A marker that cannot reach the registry of its test is an error, and so is an option without a name."""
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.oci_registry(tls=True)
+        def test_shared(oci_registry_module):
+            pass
+
+        @pytest.mark.oci_registry(True)
+        def test_positional(oci_registry):
+            pass
+
+        @pytest.mark.oci_registry(tls=True)
+        def test_both(oci_registry, oci_registry_module):
+            assert oci_registry.ca_file
+    """)
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(errors=2, passed=1)
+    result.stdout.fnmatch_lines(
+        ["*of test_shared does not reach oci_registry_module*", "*options of*have names: (True,)*"]
+    )
+
+
+def test_report_of_a_setup_that_fails(pytester: pytest.Pytester) -> None:
+    """The report is there where a fixture fails that uses the registry, and where nobody named it in a signature."""
+    pytester.makepyfile("""
+        import urllib.request
+        import pytest
+
+        @pytest.fixture
+        def broken(oci_registry):
+            urllib.request.urlopen(oci_registry.url + "/v2/").close()
+            raise RuntimeError
+
+        def test_setup(broken):
+            pass
+
+        def test_dynamic(request):
+            oci = request.getfixturevalue("oci_registry")
+            urllib.request.urlopen(oci.url + "/readyz").close()
+            raise RuntimeError
+    """)
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(errors=1, failed=1)
+    result.stdout.fnmatch_lines(["1  GET    /v2/  200*", "1  GET    /readyz  200*"])
+
+
+def test_report_of_shared_registries(pytester: pytest.Pytester) -> None:
+    """Of a shared registry a failed test shows what came since it began, and of much only beginning and end."""
+    pytester.makepyfile("""
+        import urllib.request
+
+        def test_good(oci_registry_session):
+            urllib.request.urlopen(oci_registry_session.url + "/healthz").close()
+
+        def test_bad(oci_registry_session):
+            for number in range(130):
+                urllib.request.urlopen(f"{oci_registry_session.url}/readyz?{number}").close()
+            raise RuntimeError
+    """)
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.no_fnmatch_line("*/healthz*")
+    result.stdout.fnmatch_lines(
+        [
+            "*  1  GET    /readyz[?]0  200*",
+            " 20  *",
+            "... 30 more ...",
+            " 51  *",
+            "130  GET    /readyz[?]129*",
+        ]
+    )
+
+
 def test_unknown_option(pytester: pytest.Pytester) -> None:
     """A misspelt option is an error that names it."""
     pytester.makepyfile("""
@@ -216,43 +322,84 @@ def test_asynchronous_tests(pytester: pytest.Pytester) -> None:
     passes(pytester, 2)
 
 
+LOG = """
+import logging, urllib.request
+import structlog
+from registry import testing
+
+
+def ask(oci):
+    urllib.request.urlopen(oci.url + "/v2/").close()
+
+
+def damage(oci):
+    oci.push_blob("app", b"x")
+    digest = "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+    next(oci.directory.rglob(digest[7:])).unlink()
+    try:
+        ask_for = f"{oci.url}/v2/app/blobs/{digest}"
+        urllib.request.urlopen(ask_for)
+    except urllib.error.HTTPError:
+        pass
+"""
+
+
 def test_output_is_left_alone(pytester: pytest.Pytester) -> None:
-    """The registry writes nothing to a test's output, and leaves structlog as it was."""
-    pytester.makepyfile("""
-        import urllib.request, structlog
+    """The registry writes nothing to a test's output, and nothing but warnings to Python's logging."""
+    pytester.makepyfile(
+        LOG
+        + """
+def test_good(oci_registry, capfd, caplog):
+    caplog.set_level("INFO")
+    ask(oci_registry)
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
 
-        def test_it(oci_registry, capfd, caplog):
-            caplog.set_level("INFO")
-            urllib.request.urlopen(oci_registry.url + "/v2/").close()
-            assert capfd.readouterr() == ("", "")
-            assert [record.name for record in caplog.records] == []
-
-        def test_afterwards():
-            assert not structlog.is_configured()
-
-        def test_configured_by_somebody_else():
-            from registry import testing
-            structlog.configure(processors=["mine"])
-            with testing.serve():
-                assert structlog.get_config()["processors"] == ["mine"]
-            assert structlog.get_config()["processors"] == ["mine"]
-            structlog.reset_defaults()
-    """)
-    passes(pytester, 3)
-
-
-def test_captured_logs_decide_nothing(pytester: pytest.Pytester) -> None:
-    """A test that captured structlog's lines has not decided how the registry logs: it goes on to say nothing."""
-    pytester.makepyfile("""
-        import urllib.request
-        import structlog.testing
-
-        def test_one():
-            with structlog.testing.capture_logs():
-                pass
-
-        def test_two(oci_registry, capfd):
-            urllib.request.urlopen(oci_registry.url + "/v2/").close()
-            assert capfd.readouterr() == ("", "")
-    """)
+def test_bad(capfd, caplog):
+    with testing.serve(store="filesystem") as oci:
+        damage(oci)
+    assert capfd.readouterr() == ("", "")
+    assert {record.levelname for record in caplog.records} == {"ERROR"}
+    assert {record.name.partition(".")[0] for record in caplog.records} == {"registry"}
+"""
+    )
     passes(pytester, 2)
+
+
+def test_structlog_belongs_to_others(pytester: pytest.Pytester) -> None:
+    """A project's use of structlog, configured or not, before or meanwhile, is neither changed nor used."""
+    pytester.makepyfile(
+        LOG
+        + """
+def test_unconfigured(oci_registry, capfd):
+    assert not structlog.is_configured()
+    ask(oci_registry)
+    structlog.get_logger().info("mine")
+    assert "mine" in capfd.readouterr().out
+
+def test_captured(oci_registry, capfd):
+    with structlog.testing.capture_logs() as lines:
+        ask(oci_registry)
+        structlog.get_logger().info("mine")
+    assert [line["event"] for line in lines] == ["mine"]
+    ask(oci_registry)
+    assert capfd.readouterr() == ("", "")
+
+def test_configured_meanwhile(capfd):
+    lines = []
+    def keep(logger, method, event):
+        lines.append(event["event"])
+        raise structlog.DropEvent
+    with testing.serve(store="filesystem") as oci:
+        structlog.configure(processors=[keep])
+        ask(oci)
+        damage(oci)
+        structlog.get_logger().info("mine")
+    with testing.serve() as oci:
+        ask(oci)
+    assert structlog.get_config()["processors"] == [keep]
+    assert lines == ["mine"]
+    assert capfd.readouterr() == ("", "")
+"""
+    )
+    passes(pytester, 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from registry import testing
@@ -134,3 +136,35 @@ def test_report_of_faults(oci_registry: OciRegistry) -> None:
     line = oci_registry.requests.report()
     assert line.endswith("200, cut off  0 bytes in, 5 out  <- cut_after(5)")
     assert oci_registry.faults.report().endswith("-> cut_after(5) (struck 1 of 1)")
+
+
+def test_complete(oci_registry: OciRegistry) -> None:
+    """An answer of which the client has every byte is complete, whether it came slowly or told of an error."""
+    layer = oci_registry.push_image("app:1", layers=[CONTENT]).layers[0]
+    oci_registry.faults.on("GET").slow_bytes(50)
+    with client(oci_registry) as http:
+        for method, path in [
+            ("GET", f"/v2/app/blobs/{layer.digest}"),
+            ("GET", "/v2/app/manifests/2"),
+            ("DELETE", "/v2/app/manifests/1"),
+            ("HEAD", f"/v2/app/blobs/{layer.digest}"),
+            ("DELETE", "/v2/app/manifests/3"),
+            ("PUT", "/v2/app/manifests/1"),
+        ]:
+            body = {"content": CONTENT} if method == "PUT" else {}
+            http.request(method, path, **body)
+            assert oci_registry.requests[-1].complete, path
+    assert "cut off" not in oci_registry.requests.report()
+
+
+def test_a_client_that_hangs_up(oci_registry: OciRegistry) -> None:
+    """An answer that its client did not wait for was cut off."""
+    blob = oci_registry.push_blob("app", bytes(20_000_000))
+    oci_registry.faults.on("GET").slow_bytes(10_000_000)
+    with client(oci_registry) as http, http.stream("GET", f"/v2/app/blobs/{blob}") as answer:
+        next(answer.iter_raw(1000))
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        assert not oci_registry.requests[0].complete
+        time.sleep(0.1)
+    assert oci_registry.requests[0].bytes_out < 20_000_000

@@ -13,8 +13,9 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import httpx
 import pytest
 from pydantic import ValidationError
@@ -93,6 +94,31 @@ def test_each_with_gives_a_fresh_one() -> None:
         with once as oci:
             assert oci.repositories() == []
             oci.push_image("app:1")
+
+
+def test_one_at_a_time() -> None:
+    """What `serve` returns runs once at a time: which of two would end first?"""
+    once = testing.serve()
+    with once as oci:
+        with pytest.raises(RuntimeError, match=r"call serve\(\) again"), once:
+            pass
+        assert oci.repositories() == []
+
+
+@pytest.mark.parametrize(
+    ("auth", "message"),
+    [
+        (("alice", "secret"), "passwords by user name"),
+        ({"alice": 1}, "must be str"),
+        ({"a:b": "secret"}, "no user can have this name: 'a:b'"),
+        ({"": "secret"}, "no user can have this name: ''"),
+        ({"alice": "x" * 73}, "more than the 72 bytes"),
+    ],
+)
+def test_impossible_users(auth: Any, message: str) -> None:
+    """Users as whom nobody could log in are refused in words, where they are given."""
+    with pytest.raises((TypeError, ValueError), match=message):
+        testing.serve(auth=auth)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +301,7 @@ def test_persistent_in_a_place(tmp_path: Path) -> None:
     """What is pushed to a registry in a folder is there for the next one in that folder."""
     with testing.serve(persistent=tmp_path / "data") as oci:
         image = oci.push_image("app:1")
-    with testing.serve(persistent=tmp_path / "data") as oci:
+    with testing.serve(persistent=str(tmp_path / "data")) as oci:
         assert oci.manifest("app:1").content == image.content
         assert oci.blob(image.layers[0].digest) == image.layers[0].content
 
@@ -312,6 +338,20 @@ def test_in_an_asynchronous_test() -> None:
         tags, ticks = asyncio.run(use())
         assert tags == ["1"]
         assert ticks > 2
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_in_every_event_loop(backend: str) -> None:
+    """`async with` works in trio as well, and a block that is cancelled ends its registry."""
+
+    async def use() -> str:
+        with anyio.CancelScope() as scope:
+            async with testing.serve() as oci:
+                scope.cancel()
+                await anyio.sleep(60)
+        return oci.host
+
+    assert is_refused(anyio.run(use, backend=backend))
 
 
 def test_one_registry_in_several_loops() -> None:

@@ -10,8 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
+from registry import logs
 from registry.storage.objects.layout import SEGMENTS
 from registry.threads import in_thread
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from registry.storage.objects.service import Bucket
 
-log = structlog.get_logger(__name__)
+log = logs.logger(__name__)
 
 
 async def abort_abandoned(bucket: Bucket, age_seconds: float, busy: Collection[str]) -> int:

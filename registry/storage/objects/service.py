@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import obstore
-import structlog
 from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
@@ -18,6 +17,7 @@ from obstore.exceptions import (
 )
 from obstore.store import from_url
 
+from registry import logs
 from registry.oci.errors import Unavailable
 from registry.storage.objects.layout import READY
 
@@ -37,7 +37,7 @@ _SILENT_SECONDS_MAX: Final = 30
 _DELETE_AT_ONCE: Final = 1000
 _ENDPOINTS: Final = {"s3": "endpoint", "gs": "base_url", "az": "endpoint"}
 
-log = structlog.get_logger(__name__)
+log = logs.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
