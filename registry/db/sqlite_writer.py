@@ -84,14 +84,14 @@ class SqliteWriter:
             self._write([write for write in writes if write is not None])
 
     def _write(self, writes: list[_Write]) -> None:
-        if len(writes) == 1 or not self._write_together(writes):
+        if len(writes) <= 1 or not self._write_together(writes):
             for write in writes:
                 write.settle(self._outcome(write))
 
     def _write_together(self, writes: list[_Write]) -> bool:
-        connection = self._connection(durable=any(write.durable for write in writes))
         outcomes: list[object]
         try:
+            connection = self._connection(durable=any(write.durable for write in writes))
             outcomes = connection.write_together([write.query for write in writes])
         except TransactionLost:
             return False  # one of them broke what all did, so each runs by itself

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
 from registry.db import repositories, uploads
 from registry.db.database import open_database
@@ -18,6 +19,7 @@ from registry.oci.names import RepositoryName
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from registry.db.database import Database
 
@@ -186,3 +188,13 @@ async def test_close_writes_what_was_asked_for(sqlite_tables_url: str) -> None:
     await asyncio.gather(*tasks)
     with closing(open_database(sqlite_tables_url)) as again:
         assert len(await names(again)) == 5
+
+
+async def test_database_that_cannot_be_opened(tmp_path: Path) -> None:
+    """Where the file cannot be opened, everybody who writes is told, also those who come later; nobody waits for ever."""
+    with closing(open_database(f"sqlite:///{tmp_path}/no/such/folder/registry.db")) as database:
+        for _ in range(2):
+            writes = (database.write(repositories.ensure, APP) for _ in range(5))
+            async with asyncio.timeout(20):
+                outcomes = await asyncio.gather(*writes, return_exceptions=True)
+            assert all(isinstance(outcome, OperationalError) for outcome in outcomes)
