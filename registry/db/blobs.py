@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import bindparam, delete, select, update
 
 from registry.db.clock import now_us
+from registry.db.listed import is_listed, listed
 from registry.db.prepared import Prepared
 from registry.db.schema import blobs, manifest_blobs, manifests, repositories, repository_blobs
+from registry.oci.digest import Digest
 from registry.oci.names import RepositoryName
 
 if TYPE_CHECKING:
@@ -16,11 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from registry.oci.digest import Digest
     from registry.oci.manifest import Descriptor
-
-_PORTION = 500
-"""Values in one IN list: SQLite takes no more than 32,766 parameters, and plans are kept for few lengths."""
 
 
 _VISIBLE = (
@@ -68,24 +66,8 @@ class Held(NamedTuple):
 
 def hold(connection: Connection, repository_id: int, digests: Collection[Digest]) -> dict[Digest, Held]:
     """Those of the blobs that the repository may see, kept from being unlinked until the transaction ends."""
-    found: dict[Digest, Held] = {}
-    ordered = sorted(
-        digests
-    )  # in one order in every transaction, so that two of them never wait for each other
-    for start in range(0, len(ordered), _PORTION):
-        query = (
-            select(blobs.c.digest, blobs.c.id, blobs.c.size)
-            .join(repository_blobs, repository_blobs.c.blob_id == blobs.c.id)
-            .where(
-                repository_blobs.c.repository_id == repository_id,
-                blobs.c.digest.in_(ordered[start : start + _PORTION]),
-                blobs.c.present,
-            )
-            .order_by(blobs.c.digest)
-            .with_for_update(read=True, key_share=True, of=repository_blobs)
-        )
-        found |= {row.digest: Held(row.id, row.size) for row in connection.execute(query)}
-    return found
+    rows = _HOLD.all(connection, repository_id=repository_id, digests=listed(digests))
+    return {Digest(digest): Held(blob_id, size) for digest, blob_id, size in rows}
 
 
 def expect(connection: Connection, descriptor: Descriptor) -> int:
@@ -174,6 +156,19 @@ _HOLD_IN: Final = Prepared(
     _IN.with_only_columns(blobs.c.id, blobs.c.size).with_for_update(
         read=True, key_share=True, of=repository_blobs
     )
+)
+# In one order in every transaction, so that two of them never wait for each other. The blobs are found by their digest
+# before the repository is asked for them: left to choose, SQLite walks over all blobs of a repository for a long list.
+_HOLD: Final = Prepared(
+    select(blobs.c.digest, blobs.c.id, blobs.c.size)
+    .join_from(repository_blobs, blobs, blobs.c.id == repository_blobs.c.blob_id)
+    .where(
+        repository_blobs.c.repository_id == bindparam("repository_id"),
+        repository_blobs.c.blob_id.in_(select(blobs.c.id).where(is_listed(blobs.c.digest, "digests"))),
+        blobs.c.present,
+    )
+    .order_by(blobs.c.digest)
+    .with_for_update(read=True, key_share=True, of=repository_blobs)
 )
 _FIND: Final = Prepared(select(blobs.c.id).where(blobs.c.digest == bindparam("digest")))
 _RECORD: Final = Prepared(_record)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import bindparam, delete, select
 
 from registry.db.clock import now_us
+from registry.db.listed import is_listed, listed
 from registry.db.prepared import Prepared
 from registry.db.schema import manifest_blobs, manifest_children, manifests, repositories, tags
 from registry.oci.digest import Digest
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from registry.oci.manifest import Manifest
     from registry.oci.names import Reference, RepositoryName
-
-_PORTION = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +86,8 @@ def insert_references(
 
 def hold(connection: Connection, repository_id: int, digests: Collection[Digest]) -> dict[Digest, int]:
     """Sizes of those manifests that the repository has, kept from deletion until the transaction ends."""
-    found: dict[Digest, int] = {}
-    ordered = sorted(digests)
-    for start in range(0, len(ordered), _PORTION):
-        query = (
-            select(manifests.c.digest, manifests.c.size)
-            .where(
-                manifests.c.repository_id == repository_id,
-                manifests.c.digest.in_(ordered[start : start + _PORTION]),
-            )
-            .order_by(manifests.c.digest)
-            .with_for_update(read=True, key_share=True)
-        )
-        found |= {Digest(row.digest): row.size for row in connection.execute(query)}
-    return found
+    rows = _HOLD.all(connection, repository_id=repository_id, digests=listed(digests))
+    return {Digest(digest): size for digest, size in rows}
 
 
 def delete_manifest(connection: Connection, repository: RepositoryName, digest: Digest) -> bool:
@@ -160,6 +147,15 @@ _NAME_CHILD: Final = Prepared(
         .values(manifest_id=bindparam("manifest_id"), child_digest=bindparam("child"))
         .on_conflict_do_nothing()
     )
+)
+_HOLD: Final = Prepared(
+    select(manifests.c.digest, manifests.c.size)
+    .where(
+        manifests.c.repository_id == bindparam("repository_id"),
+        is_listed(manifests.c.digest, "digests"),
+    )
+    .order_by(manifests.c.digest)
+    .with_for_update(read=True, key_share=True)
 )
 _HOLD_TO_DELETE: Final = Prepared(_by_digest(select(manifests.c.id)).with_for_update(of=manifests))
 _DELETE_TAGS: Final = Prepared(delete(tags).where(tags.c.manifest_id == bindparam("manifest_id")))

@@ -152,8 +152,8 @@ LOOKUPS: Final[dict[str, Callable[[Connection], object]]] = {
     "head by digest": lambda c: manifests.find(c, APP, MANIFEST, head=True),
     "repository": lambda c: repositories.find(c, APP),
     "who has a blob": lambda c: blobs.repositories_with(c, BLOB, 100),
-    "blobs of a manifest": lambda c: blobs.hold(c, BUSY, [digest("blob", n) for n in range(5)]),
-    "children of an index": lambda c: manifests.hold(c, BUSY, [digest("manifest", n) for n in range(5)]),
+    "blobs of a manifest": lambda c: blobs.hold(c, BUSY, [digest("blob", n) for n in range(30)]),
+    "children of an index": lambda c: manifests.hold(c, BUSY, [digest("manifest", n) for n in range(30)]),
     "mount": lambda c: blobs.mount(c, APP, BLOB, 8),
     "blob pushed": lambda c: blobs.record(c, BUSY, BLOB, 5),
     "blob lost": lambda c: blobs.mark_absent(c, BLOB, 1),
@@ -209,12 +209,15 @@ def test_page(filled: Database, query: str) -> None:
 # SQLite plans for a row that would mend a broken foreign key, and does not go there while none is broken.
 NEVER_DONE: Final = "SCAN manifest_blobs USING COVERING INDEX ix_manifest_blobs_named_in"
 
+THE_LIST_ITSELF: Final = "SCAN json_each VIRTUAL TABLE"
+
 
 @pytest.mark.parametrize("query", LOOKUPS)
 def test_lookup(filled: Database, query: str) -> None:
     """What is asked for by its name is found through an index."""
     for plan in plans(filled, LOOKUPS[query]):
-        assert "SCAN" not in plan.replace(NEVER_DONE, "")
+        assert "SCAN" not in plan.replace(NEVER_DONE, "").replace(THE_LIST_ITSELF, "")
+        assert "(repository_id=?)" not in plan, "walks over all that a repository has"
         assert "Seq Scan" not in plan
 
 
