@@ -20,7 +20,8 @@ from registry.operations.purging import purge_forever
 from registry.operations.registry import Registry, Settings
 from registry.policy.access import AccessRules
 from registry.policy.redirection import EVERYBODY, RedirectRules
-from registry.storage.filesystem import FilesystemStore, make_directory
+from registry.storage.files import make_directory
+from registry.storage.filesystem import FilesystemStore
 from registry.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
