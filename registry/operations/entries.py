@@ -20,8 +20,16 @@ class EntryInvalid(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class RepositoryCreated:
+    """The repository is there, even where it has nothing; `at_us`: Unix time in microseconds, here and below."""
+
+    repository: RepositoryName
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestStored:
-    """The repository has this manifest, and `tags` point to it; `at_us`: Unix time in microseconds.
+    """The repository has this manifest, and `tags` point to it.
 
     `complete`: all that it names was there when it was accepted.
     """
@@ -79,9 +87,12 @@ class BlobUnlinked:
     digest: Digest
 
 
-Entry = ManifestStored | ManifestDeleted | TagPointed | TagDeleted | BlobLinked | BlobUnlinked
+Entry = (
+    RepositoryCreated | ManifestStored | ManifestDeleted | TagPointed | TagDeleted | BlobLinked | BlobUnlinked
+)
 
 _KINDS: Final[dict[str, type[Entry]]] = {
+    "repository": RepositoryCreated,
     "manifest": ManifestStored,
     "manifest deleted": ManifestDeleted,
     "tag": TagPointed,

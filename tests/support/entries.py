@@ -1,0 +1,38 @@
+"""What a registry holds, as entries, and a registry that holds what entries tell."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from registry.operations import restoring, snapshot
+from tests.support.tables import empty
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from registry.operations.entries import Entry
+    from registry.operations.registry import Registry
+    from registry.operations.restoring import RestoreReport
+
+
+async def content(registry: Registry) -> list[Entry]:
+    """All that the database says."""
+    async with aclosing(registry.database.stream(snapshot.entries)) as portions:
+        return [entry async for portion in portions for entry in portion]
+
+
+async def apply(registry: Registry, *entries: Entry) -> RestoreReport:
+    """Let it be as the entries tell."""
+    return await restoring.restore(registry, _stream(entries))
+
+
+async def start_anew(registry: Registry, *entries: Entry) -> RestoreReport:
+    """Lose the database, and let it be as the entries tell."""
+    empty(registry.database)
+    return await apply(registry, *entries)
+
+
+async def _stream(entries: Iterable[Entry]) -> AsyncIterator[Entry]:
+    for entry in entries:
+        yield entry
