@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from registry.config import Config
+    from registry.operations.check import CheckReport
 
 FAILED, PROBLEMS, MISUSE, NOT_CHECKED = 1, 1, 2, 3
 
@@ -171,6 +173,43 @@ def check(
 
         with _progress() as progress:
             report = check_everything(loaded, deep, progress)
+    _tell(report)
+    raise typer.Exit(PROBLEMS if report.problems else 0)
+
+
+@app.command()
+def rebuild(
+    *,
+    config: ConfigFile = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+    before: Annotated[
+        datetime | None,
+        typer.Option("--before", help="Begin with a snapshot that was saved before this time (UTC)."),
+    ] = None,
+) -> None:
+    """Fill an empty database with what the store tells of itself, after the one before was lost.
+
+    Repositories, manifests and tags are as they were; blobs stay where they are. Stop all servers before.
+
+    Exit status 0: all is well; 1: something is missing, one on each line; 2: the configuration is wrong; 3: it could
+    not be rebuilt, for example since the database is not empty.
+    """
+    with _plain_errors(NOT_CHECKED):
+        loaded = _load_and_log(config, data, database_url)
+        from registry.app import rebuild as rebuild_all
+
+        since = before.replace(tzinfo=UTC).timestamp() if before else None
+        with _progress() as progress:
+            rebuilt, checked = rebuild_all(loaded, since, progress)
+    for problem in rebuilt.problems:
+        typer.echo(f"problem: {problem}")
+    typer.echo(f"rebuilt from {rebuilt.source} and {rebuilt.entries} entries of the journal")
+    _tell(checked)
+    raise typer.Exit(PROBLEMS if rebuilt.problems or checked.problems else 0)
+
+
+def _tell(report: "CheckReport") -> None:
     for note in report.notes:
         typer.echo(f"note: {note}")
     for problem in report.problems:
@@ -178,7 +217,6 @@ def check(
     counted = ", ".join(f"{count} {what}" for what, count in report.counts.items())
     found = len(report.problems)
     typer.echo(f"checked {counted or 'nothing'}: {found or 'no'} {'problem' if found == 1 else 'problems'}")
-    raise typer.Exit(PROBLEMS if found else 0)
 
 
 def _load(

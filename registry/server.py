@@ -88,6 +88,7 @@ def explained(error: BaseException | None) -> list[str]:
     """
     from registry.auth.htpasswd import HtpasswdInvalid
     from registry.db.migrate import SchemaOutdated
+    from registry.operations.rebuilding import CannotRebuild
 
     driver_error = getattr(error, "orig", None)  # how SQLAlchemy keeps what the database's driver said
     # names of PEP 249, the same in every driver; SQLite says a bare DatabaseError of a file that is no database
@@ -95,7 +96,8 @@ def explained(error: BaseException | None) -> list[str]:
         return ["the database cannot be used:", *str(driver_error).splitlines()]
     if isinstance(error, OSError) and error.filename:
         return [f"{error.filename}: {error.strerror}{_who_may_not(error)}"]
-    return [str(error)] if isinstance(error, OSError | HtpasswdInvalid | SchemaOutdated) else []
+    plain = isinstance(error, OSError | HtpasswdInvalid | SchemaOutdated | CannotRebuild)
+    return [str(error)] if plain else []
 
 
 def _who_may_not(error: OSError) -> str:
