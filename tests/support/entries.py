@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from registry.operations import restoring, snapshot
+from registry.operations.entries import dump
 from tests.support.tables import empty
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ async def content(registry: Registry) -> list[Entry]:
     """All that the database says."""
     async with aclosing(registry.database.stream(snapshot.entries)) as portions:
         return [entry async for portion in portions for entry in portion]
+
+
+def lines(entries: Iterable[Entry]) -> list[bytes]:
+    """The entries in an order that does not depend on when their rows were made, to compare by."""
+    return sorted(map(dump, entries))
 
 
 async def apply(registry: Registry, *entries: Entry) -> RestoreReport:
