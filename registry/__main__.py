@@ -1,17 +1,20 @@
 """The command line. Imports what a command needs when it runs, so that `--version` and `--help` answer at once."""
 
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from registry.config import Config
-
-FAILED, PROBLEMS, MISUSE, NOT_CHECKED = 1, 1, 2, 3
+from registry.terminal import (
+    COULD_NOT,
+    PROBLEMS,
+    ConfigFile,
+    Data,
+    DatabaseUrl,
+    load,
+    load_and_log,
+    plain_errors,
+    progress,
+)
 
 MASKED = (
     "# The password in database.url is not shown, but ***: before this is used as a file, put it back,"
@@ -54,20 +57,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", envvar="REGISTRY_CONFIG", help="YAML file; see config.example.yaml."),
-]
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder of blobs and SQLite database (storage.directory).")
-]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--database-url",
-        help="postgresql://... or sqlite:///FILE (database.url); a password is safer in REGISTRY_DATABASE__URL.",
-    ),
-]
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on (http.host).")]
 Port = Annotated[int | None, typer.Option("--port", "-p", help="Port, 0 for any free one (http.port).")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Server processes (http.workers).")]
@@ -117,8 +106,8 @@ def serve(  # noqa: PLR0913 (one for each option)
         "log.level": log_level,
         "log.format": log_format,
     }
-    with _plain_errors():
-        loaded = _load(config, data, database_url, flags)
+    with plain_errors():
+        loaded = load(config, data, database_url, flags)
         from registry import server
 
         status = server.serve(loaded)
@@ -131,8 +120,8 @@ def show_config(*, config: ConfigFile = None, data: Data = None, database_url: D
 
     Where a password is masked, the first line says so: as a file of its own this would need it put back.
     """
-    with _plain_errors():
-        loaded = _load(config, data, database_url)
+    with plain_errors():
+        loaded = load(config, data, database_url)
         import yaml
 
         if loaded.has_secrets:
@@ -143,8 +132,8 @@ def show_config(*, config: ConfigFile = None, data: Data = None, database_url: D
 @app.command()
 def migrate(*, config: ConfigFile = None, data: Data = None, database_url: DatabaseUrl = None) -> None:
     """Bring the database's schema up to date; safe beside running servers."""
-    with _plain_errors():
-        loaded = _load_and_log(config, data, database_url)
+    with plain_errors():
+        loaded = load_and_log(config, data, database_url)
         from registry.app import prepare
 
         typer.echo(prepare(loaded))
@@ -165,12 +154,12 @@ def check(
     Exit status 0: all is well; 1: there are problems, one on each line; 2: the configuration is wrong; 3: it could not
     be checked, for example since the database does not answer.
     """
-    with _plain_errors(NOT_CHECKED):
-        loaded = _load_and_log(config, data, database_url)
+    with plain_errors(COULD_NOT):
+        loaded = load_and_log(config, data, database_url)
         from registry.app import check as check_everything
 
-        with _progress() as progress:
-            report = check_everything(loaded, deep, progress)
+        with progress() as show:
+            report = check_everything(loaded, deep, show)
     for note in report.notes:
         typer.echo(f"note: {note}")
     for problem in report.problems:
@@ -179,77 +168,6 @@ def check(
     found = len(report.problems)
     typer.echo(f"checked {counted or 'nothing'}: {found or 'no'} {'problem' if found == 1 else 'problems'}")
     raise typer.Exit(PROBLEMS if found else 0)
-
-
-def _load(
-    file: Path | None, data: Path | None, database_url: str | None, flags: Mapping[str, object] | None = None
-) -> "Config":
-    from registry.config import load
-
-    return load(file, {"storage.directory": data, "database.url": database_url, **(flags or {})})
-
-
-def _load_and_log(file: Path | None, data: Path | None, database_url: str | None) -> "Config":
-    from registry import logs
-
-    loaded = _load(file, data, database_url)
-    logs.configure(loaded.log.level, loaded.log.format)
-    return loaded
-
-
-@contextmanager
-def _plain_errors(status: int = FAILED) -> Iterator[None]:
-    """What an operator can mend is said in plain lines, a fault of ours with its traceback; both end with `status`."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - whatever it is, it ends with a status of ours
-        from registry.config import ConfigError
-        from registry.server import explained
-
-        if isinstance(error, ConfigError):
-            _complain("the configuration is wrong:", *error.mistakes)
-            raise typer.Exit(MISUSE) from None
-        if lines := explained(error):
-            _complain(*lines)
-        else:
-            traceback.print_exc()
-        raise typer.Exit(status) from None
-
-
-def _complain(first: str, *lines: str) -> None:
-    typer.echo("\n  ".join([f"registry: {first}", *lines]), err=True)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar on the terminal for each step; takes (step, done, total or None when unknown)."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks = {}
-
-        def show(step: str, done: int, total: int | None) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done, total=total)
-
-        yield show
 
 
 def main() -> None:
