@@ -1,19 +1,22 @@
 """The command line. Imports what a command needs when it runs, so that `--version` and `--help` answer at once."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from registry.terminal import (
     COULD_NOT,
-    PROBLEMS,
     ConfigFile,
     Data,
     DatabaseUrl,
+    conclude,
     load,
     load_and_log,
     plain_errors,
     progress,
+    tell,
+    told,
 )
 
 MASKED = (
@@ -42,6 +45,7 @@ The command line wins over the environment, that over the file, that over the de
 \b
 Beside a running server:
   registry check --data ./data               is every blob and manifest whole?
+  registry backup --data ./data FILE         the database as one file; restore makes a database of it
 
 The keys are explained in config.example.yaml, and all else in the README.
 """
@@ -57,6 +61,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+Deep = Annotated[bool, typer.Option("--deep", help="Read every blob and compare it with its digest.")]
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on (http.host).")]
 Port = Annotated[int | None, typer.Option("--port", "-p", help="Port, 0 for any free one (http.port).")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Server processes (http.workers).")]
@@ -145,9 +150,7 @@ def check(
     config: ConfigFile = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Read every blob and compare it with its digest.")
-    ] = False,
+    deep: Deep = False,
 ) -> None:
     """Verify that everything the database promises is there; works beside a running server.
 
@@ -160,14 +163,60 @@ def check(
 
         with progress() as show:
             report = check_everything(loaded, deep, show)
-    for note in report.notes:
-        typer.echo(f"note: {note}")
-    for problem in report.problems:
-        typer.echo(f"problem: {problem}")
-    counted = ", ".join(f"{count} {what}" for what, count in report.counts.items())
-    found = len(report.problems)
-    typer.echo(f"checked {counted or 'nothing'}: {found or 'no'} {'problem' if found == 1 else 'problems'}")
-    raise typer.Exit(PROBLEMS if found else 0)
+    tell("note", report.notes)
+    tell("problem", report.problems)
+    conclude("checked", report.counts, len(report.problems))
+
+
+@app.command()
+def backup(
+    target: Annotated[str, typer.Argument(metavar="FILE", help="Where to; - is standard output.")],
+    *,
+    config: ConfigFile = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write what the database says at one moment to a file; works beside running servers.
+
+    The bytes of the blobs are not in it: copy them afterwards. The file has its name once it is whole and on disk.
+    """
+    with plain_errors():
+        loaded = load_and_log(config, data, database_url)
+        from registry.backups import backup as back_up
+
+        with progress() as show:
+            counts = back_up(loaded, None if target == "-" else Path(target), show)
+    typer.echo(f"backed up {told(counts)}", err=target == "-")
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="What registry backup wrote.")],
+    *,
+    config: ConfigFile = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+    deep: Deep = False,
+) -> None:
+    """Fill an empty database from a backup, and see whether the store has all that it names.
+
+    The file is verified before anything is written. Let no server use the database before this has ended.
+
+    Exit status 0: all is there; 1: something is missing or wrong, one thing on each line; 2: the configuration is
+    wrong; 3: it could not be restored, for example since the file is damaged or the database is not empty.
+    """
+    with plain_errors(COULD_NOT):
+        loaded = load_and_log(config, data, database_url)
+        from registry.backups import restore as restore_from
+
+        with progress() as show:
+            restored, checked = restore_from(loaded, source, show, deep=deep)
+    tell("refused", restored.refused)
+    tell("missing", restored.missing)
+    tell("problem", checked.problems)
+    tell("note", checked.notes)
+    found = len(restored.refused) + len(restored.missing) + len(checked.problems)
+    conclude("restored", restored.counts, found)
 
 
 def main() -> None:
