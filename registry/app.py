@@ -18,8 +18,6 @@ from registry.operations.check import CheckReport, Progress
 from registry.operations.check import check as check_registry
 from registry.operations.describing import describe_forever, look_around
 from registry.operations.purging import purge_forever
-from registry.operations.rebuilding import RebuildReport
-from registry.operations.rebuilding import rebuild as rebuild_registry
 from registry.operations.registry import Registry, Settings
 from registry.policy.access import AccessRules
 from registry.policy.redirection import EVERYBODY, RedirectRules
@@ -113,25 +111,6 @@ def check(config: Config, deep: bool, progress: Progress) -> CheckReport:  # noq
     finally:
         registry.store.close()
         registry.database.close()
-
-
-def rebuild(config: Config, before: float | None, progress: Progress) -> tuple[RebuildReport, CheckReport]:
-    """Fill an empty database with what the store tells of itself, and verify it; see `operations/rebuilding.py`."""
-    _make_directory(config)
-    registry = build_registry(config)
-    try:
-        migrate(registry.database)
-        return asyncio.run(_rebuild(registry, before, progress))
-    finally:
-        registry.store.close()
-        registry.database.close()
-
-
-async def _rebuild(
-    registry: Registry, before: float | None, progress: Progress
-) -> tuple[RebuildReport, CheckReport]:
-    report = await rebuild_registry(registry, progress, before)
-    return report, await check_registry(registry, progress)
 
 
 def build_registry(config: Config, store: BlobStore | None = None) -> Registry:

@@ -88,7 +88,6 @@ def explained(error: BaseException | None) -> list[str]:
     """
     from registry.auth.htpasswd import HtpasswdInvalid
     from registry.db.migrate import SchemaOutdated
-    from registry.operations.rebuilding import CannotRebuild
 
     driver_error = getattr(error, "orig", None)  # how SQLAlchemy keeps what the database's driver said
     # names of PEP 249, the same in every driver; SQLite says a bare DatabaseError of a file that is no database
@@ -96,8 +95,7 @@ def explained(error: BaseException | None) -> list[str]:
         return ["the database cannot be used:", *str(driver_error).splitlines()]
     if isinstance(error, OSError) and error.filename:
         return [f"{error.filename}: {error.strerror}{_who_may_not(error)}"]
-    plain = isinstance(error, OSError | HtpasswdInvalid | SchemaOutdated | CannotRebuild)
-    return [str(error)] if plain else []
+    return [str(error)] if isinstance(error, OSError | HtpasswdInvalid | SchemaOutdated) else []
 
 
 def _who_may_not(error: OSError) -> str:

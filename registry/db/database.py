@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from registry.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
 __all__ = ["Connection", "Database", "open_database"]
@@ -58,7 +58,7 @@ class Database(ABC):
         query: Callable[Concatenate[Connection, P], Iterator[T]],
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> AsyncIterator[T]:
+    ) -> AsyncGenerator[T, None]:
         """What `query` yields, all of it from one state of the database, however long that takes; raises as `read`.
 
         It has a connection of its own, and a thread while it looks for the next thing: no request waits for it.

@@ -56,21 +56,25 @@ async def describe_forever(registry: Registry) -> None:
 
 async def look_around(registry: Registry) -> None:
     """At the start: what a journal tells that the database knows nothing of is never overwritten, and said."""
-    newest = max([found.until async for found in registry.store.journal.snapshots()], default=0)
-    reached = await registry.store.journal.reached(newest)
+    reached = await _reached(registry)
     if reached and await registry.database.read(rows.is_empty):
         log.warning(
             "the store has a journal, and the database is empty; if it was lost: registry rebuild",
             store=registry.store.description,
         )
     if await registry.database.read(rows.highest) < reached:
-        await skip_ids(registry, reached)
+        await _skip_ids(registry, reached)
         log.warning("the store's journal tells of more than the database knows of", entry=reached)
 
 
-async def skip_ids(registry: Registry, reached: int) -> None:
-    """Number what comes from now on far behind an entry that is in the journal."""
-    await registry.database.write(rows.advance, reached + GAP)
+async def begin_anew(registry: Registry) -> None:
+    """The database was filled from elsewhere: what the store tells begins with what it holds now.
+
+    What the journal has already is older than all that will come, and a snapshot is newer than all of it.
+    """
+    await registry.store.open()
+    await _skip_ids(registry, await _reached(registry))
+    await save_snapshot(registry)
 
 
 async def describe(registry: Registry) -> None:
@@ -88,6 +92,16 @@ async def save_snapshot(registry: Registry) -> None:
     portions = registry.database.stream(snapshot.entries)
     await registry.store.journal.save(until, pack(portions))
     log.info("saved a snapshot beside the blobs", until=until, seconds=round(time.monotonic() - began, 3))
+
+
+async def _reached(registry: Registry) -> int:
+    newest = max([found.until async for found in registry.store.journal.snapshots()], default=0)
+    return await registry.store.journal.reached(newest)
+
+
+async def _skip_ids(registry: Registry, reached: int) -> None:
+    """Number what comes from now on far behind an entry that is in the journal."""
+    await registry.database.write(rows.advance, reached + GAP)
 
 
 async def _tidy_forever(registry: Registry) -> None:

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
-from registry.db import journal as rows
-from registry.operations.describing import newest_snapshot, skip_ids
+from registry.operations.backup import require_empty
+from registry.operations.check import check
+from registry.operations.describing import begin_anew, newest_snapshot
 from registry.operations.entries import EntryInvalid, parse
 from registry.operations.packing import unpack
 from registry.operations.restoring import RestoreReport, restore
@@ -20,7 +21,7 @@ from registry.operations.restoring import RestoreReport, restore
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator
 
-    from registry.operations.check import Progress
+    from registry.operations.check import CheckReport, Progress
     from registry.operations.entries import Entry
     from registry.operations.registry import Registry
     from registry.storage.journal import Line, Snapshot
@@ -29,7 +30,7 @@ _BUFFER_BYTES: Final = 1024 * 1024
 
 
 class CannotRebuild(Exception):
-    """The database is none to be filled, or the store does not tell enough of itself."""
+    """The store does not tell enough of itself."""
 
 
 @dataclass(slots=True)
@@ -59,16 +60,23 @@ class RebuildReport:
 async def rebuild(registry: Registry, progress: Progress, before: float | None = None) -> RebuildReport:
     """Fill an empty database; begin with the newest snapshot, or the newest that was saved `before` (Unix seconds).
 
-    Raises CannotRebuild.
+    Raises CannotRebuild, and NotEmpty.
     """
-    if not await registry.database.read(rows.is_empty):
-        raise CannotRebuild("the database is not empty; a rebuild fills a new one, and mixes nothing")
+    await require_empty(registry.database)
     report = RebuildReport(await newest_snapshot(registry, before))
     report.restored = await restore(registry, _entries(registry, report), progress)
     if report.snapshot is None and not report.entries:
         raise CannotRebuild(f"there is neither a snapshot nor a journal in {registry.store.description}")
-    await skip_ids(registry, report.reached)
+    await begin_anew(registry)
     return report
+
+
+async def rebuild_and_check(
+    registry: Registry, progress: Progress, before: float | None = None
+) -> tuple[RebuildReport, CheckReport]:
+    """Rebuild, and look at what has come of it as `registry check` does."""
+    report = await rebuild(registry, progress, before)
+    return report, await check(registry, progress)
 
 
 async def _entries(registry: Registry, report: RebuildReport) -> AsyncIterator[Entry]:
