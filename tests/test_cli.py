@@ -113,13 +113,15 @@ def test_help(arguments: list[str]) -> None:
         "config",
         "migrate",
         "check",
+        "backup",
+        "restore",
         "docker push localhost:5000/debian:10",
         "REGISTRY_HTTP__PORT=",
     ):
         assert words in text
 
 
-@pytest.mark.parametrize("name", ["serve", "config", "migrate", "check"])
+@pytest.mark.parametrize("name", ["serve", "config", "migrate", "check", "backup", "restore"])
 def test_help_of_a_command(name: str) -> None:
     """Every command tells what it does, with which options."""
     run = registry(name, "--help")
@@ -151,12 +153,12 @@ def test_config_shows_what_is_effective(tmp_path: Path) -> None:
     assert run.stdout.startswith("# The password in database.url is not shown")
 
 
-@pytest.mark.parametrize("name", ["serve", "config", "migrate", "check"])
+@pytest.mark.parametrize("name", ["serve", "config", "migrate", "check", "backup FILE", "restore FILE"])
 def test_wrong_configuration(tmp_path: Path, name: str) -> None:
     """All mistakes are listed on stderr, without a traceback, and the exit status is 2."""
     file = tmp_path / "registry.yaml"
     file.write_text("http: {prot: 7}")
-    run = registry(name, "--config", str(file), REGISTRY_LOG__LEVEL="loud")
+    run = registry(*name.split(), "--config", str(file), REGISTRY_LOG__LEVEL="loud")
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr.splitlines() == [
         "registry: the configuration is wrong:",

@@ -1,9 +1,11 @@
 """The format of a backup: lines, compressed by gzip, the last of which tells whether all of them are there.
 
-{"backup":1,"registry":"0.1.0","revision":"0002","at_us":...}     how it was made
-{"entry":"repository",...}                                        the content, see entries.py
-{"blob":"sha256:...","size":...}                                  a blob that must be in the store
-{"end":{"repositories":1,...},"sha256":"..."}                     counts, and the hash of all lines before
+    {"backup":1,"registry":"0.1.0","revision":"0002","at_us":...}     how it was made
+    {"entry":"repository",...}                                        the content, see entries.py
+    {"blob":"sha256:...","size":...}                                  a blob that must be in the store
+    {"end":{"repositories":1,...},"sha256":"..."}                     counts, and the hash of all lines before
+
+Nothing in it depends on the database, or on the revision of its tables.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from registry.operations.entries import Entry
 
 _FORMAT: Final = 1
-_LEVEL: Final = 3
-"""A tenth larger than by gzip's default, in a third of the time."""
+_LEVEL: Final = 6
+"""Digests hardly get smaller by more of it: level 1 and 6 differ by a twentieth."""
 _BLOB, _END = b'{"blob":', b'{"end":'
 _COUNTED: Final[dict[type, str]] = {
     RepositoryCreated: "repositories",
@@ -57,7 +59,7 @@ class BackupWriter:
     """Writes a backup to a binary file, which it leaves open."""
 
     def __init__(self, file: BinaryIO, header: Header) -> None:
-        self._zip = gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=_LEVEL)
+        self._zip = gzip.GzipFile("", "wb", _LEVEL, file, mtime=header.at_us / 1_000_000)
         self._hash = hashlib.sha256()
         self.counts = _nothing()
         self._write(_json({"backup": _FORMAT, **asdict(header)}))

@@ -206,6 +206,7 @@ def test_line_twice(number: int) -> None:
         (SAMPLE + SAMPLE, "follows"),
         (SAMPLE + b"more", "no backup"),
     ],
+    ids=lambda it: it if isinstance(it, str) else "file",  # gzip notes the time in it
 )
 def test_no_backup(file: bytes, words: str) -> None:
     """What is no backup, or one of another kind, is told in words."""
