@@ -1,17 +1,24 @@
 """The command line. Imports what a command needs when it runs, so that `--version` and `--help` answer at once."""
 
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from registry.config import Config
-
-FAILED, PROBLEMS, MISUSE, NOT_CHECKED = 1, 1, 2, 3
+from registry.terminal import (
+    COULD_NOT,
+    ConfigFile,
+    Data,
+    DatabaseUrl,
+    conclude,
+    load,
+    load_and_log,
+    plain_errors,
+    progress,
+    tell,
+    told,
+)
 
 MASKED = (
     "# The password in database.url is not shown, but ***: before this is used as a file, put it back,"
@@ -39,6 +46,7 @@ The command line wins over the environment, that over the file, that over the de
 \b
 Beside a running server:
   registry check --data ./data               is every blob and manifest whole?
+  registry backup --data ./data FILE         the database as one file; restore makes a database of it
 
 The keys are explained in config.example.yaml, and all else in the README.
 """
@@ -54,20 +62,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", envvar="REGISTRY_CONFIG", help="YAML file; see config.example.yaml."),
-]
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder of blobs and SQLite database (storage.directory).")
-]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--database-url",
-        help="postgresql://... or sqlite:///FILE (database.url); a password is safer in REGISTRY_DATABASE__URL.",
-    ),
-]
+Deep = Annotated[bool, typer.Option("--deep", help="Read every blob and compare it with its digest.")]
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on (http.host).")]
 Port = Annotated[int | None, typer.Option("--port", "-p", help="Port, 0 for any free one (http.port).")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Server processes (http.workers).")]
@@ -117,8 +112,8 @@ def serve(  # noqa: PLR0913 (one for each option)
         "log.level": log_level,
         "log.format": log_format,
     }
-    with _plain_errors():
-        loaded = _load(config, data, database_url, flags)
+    with plain_errors():
+        loaded = load(config, data, database_url, flags)
         from registry import server
 
         status = server.serve(loaded)
@@ -131,8 +126,8 @@ def show_config(*, config: ConfigFile = None, data: Data = None, database_url: D
 
     Where a password is masked, the first line says so: as a file of its own this would need it put back.
     """
-    with _plain_errors():
-        loaded = _load(config, data, database_url)
+    with plain_errors():
+        loaded = load(config, data, database_url)
         import yaml
 
         if loaded.has_secrets:
@@ -143,8 +138,8 @@ def show_config(*, config: ConfigFile = None, data: Data = None, database_url: D
 @app.command()
 def migrate(*, config: ConfigFile = None, data: Data = None, database_url: DatabaseUrl = None) -> None:
     """Bring the database's schema up to date; safe beside running servers."""
-    with _plain_errors():
-        loaded = _load_and_log(config, data, database_url)
+    with plain_errors():
+        loaded = load_and_log(config, data, database_url)
         from registry.app import prepare
 
         typer.echo(prepare(loaded))
@@ -156,100 +151,105 @@ def check(
     config: ConfigFile = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Read every blob and compare it with its digest.")
-    ] = False,
+    deep: Deep = False,
 ) -> None:
     """Verify that everything the database promises is there; works beside a running server.
 
     Exit status 0: all is well; 1: there are problems, one on each line; 2: the configuration is wrong; 3: it could not
     be checked, for example since the database does not answer.
     """
-    with _plain_errors(NOT_CHECKED):
-        loaded = _load_and_log(config, data, database_url)
+    with plain_errors(COULD_NOT):
+        loaded = load_and_log(config, data, database_url)
         from registry.app import check as check_everything
 
-        with _progress() as progress:
-            report = check_everything(loaded, deep, progress)
-    for note in report.notes:
-        typer.echo(f"note: {note}")
-    for problem in report.problems:
-        typer.echo(f"problem: {problem}")
-    counted = ", ".join(f"{count} {what}" for what, count in report.counts.items())
-    found = len(report.problems)
-    typer.echo(f"checked {counted or 'nothing'}: {found or 'no'} {'problem' if found == 1 else 'problems'}")
-    raise typer.Exit(PROBLEMS if found else 0)
+        with progress() as show:
+            report = check_everything(loaded, deep, show)
+    tell("note", report.notes)
+    tell("problem", report.problems)
+    conclude("checked", report.counts, len(report.problems))
 
 
-def _load(
-    file: Path | None, data: Path | None, database_url: str | None, flags: Mapping[str, object] | None = None
-) -> "Config":
-    from registry.config import load
+@app.command()
+def backup(
+    target: Annotated[str, typer.Argument(metavar="FILE", help="Where to; - is standard output.")],
+    *,
+    config: ConfigFile = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write what the database says at one moment to a file; works beside running servers.
 
-    return load(file, {"storage.directory": data, "database.url": database_url, **(flags or {})})
+    The bytes of the blobs are not in it: copy them afterwards. The file has its name once it is whole and on disk.
+    """
+    with plain_errors():
+        loaded = load_and_log(config, data, database_url)
+        from registry.backups import backup as back_up
 
-
-def _load_and_log(file: Path | None, data: Path | None, database_url: str | None) -> "Config":
-    from registry import logs
-
-    loaded = _load(file, data, database_url)
-    logs.configure(loaded.log.level, loaded.log.format)
-    return loaded
-
-
-@contextmanager
-def _plain_errors(status: int = FAILED) -> Iterator[None]:
-    """What an operator can mend is said in plain lines, a fault of ours with its traceback; both end with `status`."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - whatever it is, it ends with a status of ours
-        from registry.config import ConfigError
-        from registry.server import explained
-
-        if isinstance(error, ConfigError):
-            _complain("the configuration is wrong:", *error.mistakes)
-            raise typer.Exit(MISUSE) from None
-        if lines := explained(error):
-            _complain(*lines)
-        else:
-            traceback.print_exc()
-        raise typer.Exit(status) from None
+        with progress() as show:
+            counts = back_up(loaded, None if target == "-" else Path(target), show)
+    typer.echo(f"backed up {told(counts)}", err=target == "-")
 
 
-def _complain(first: str, *lines: str) -> None:
-    typer.echo("\n  ".join([f"registry: {first}", *lines]), err=True)
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="What registry backup wrote.")],
+    *,
+    config: ConfigFile = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+    deep: Deep = False,
+) -> None:
+    """Fill an empty database from a backup, and see whether the store has all that it names.
+
+    The file is verified before anything is written. Let no server use the database before this has ended.
+
+    Exit status 0: all is there; 1: something is missing or wrong, one thing on each line; 2: the configuration is
+    wrong; 3: it could not be restored, for example since the file is damaged or the database is not empty.
+    """
+    with plain_errors(COULD_NOT):
+        loaded = load_and_log(config, data, database_url)
+        from registry.backups import restore as restore_from
+
+        with progress() as show:
+            restored, checked = restore_from(loaded, source, show, deep=deep)
+    tell("refused", restored.refused)
+    tell("missing", restored.missing)
+    tell("problem", checked.problems)
+    tell("note", checked.notes)
+    found = len(restored.refused) + len(restored.missing) + len(checked.problems)
+    conclude("restored", restored.counts, found)
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar on the terminal for each step; takes (step, done, total or None when unknown)."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-    )
+@app.command()
+def rebuild(
+    *,
+    config: ConfigFile = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+    before: Annotated[
+        datetime | None,
+        typer.Option("--before", help="Begin with a snapshot that was saved before this time (UTC)."),
+    ] = None,
+) -> None:
+    """Fill an empty database with what the store tells of itself, after the one before was lost.
 
-    console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks = {}
+    Repositories, manifests and tags are as they were; blobs stay where they are. Let no server use the database before
+    this has ended.
 
-        def show(step: str, done: int, total: int | None) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done, total=total)
+    Exit status 0: all is there; 1: something is missing or wrong, one thing on each line; 2: the configuration is
+    wrong; 3: it could not be rebuilt, for example since the database is not empty.
+    """
+    with plain_errors(COULD_NOT):
+        loaded = load_and_log(config, data, database_url)
+        from registry.backups import rebuild as rebuild_all
 
-        yield show
+        since = before.replace(tzinfo=UTC).timestamp() if before else None
+        with progress() as show:
+            rebuilt, checked = rebuild_all(loaded, since, show)
+    tell("problem", rebuilt.problems + checked.problems)
+    tell("note", checked.notes)
+    tell("from", [f"{rebuilt.source} and {rebuilt.entries} entries of the journal"])
+    conclude("rebuilt", rebuilt.restored.counts, len(rebuilt.problems + checked.problems))
 
 
 def main() -> None:

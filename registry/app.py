@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.routing import Router
@@ -16,11 +16,13 @@ from registry.db.database import Database, open_database
 from registry.db.migrate import current_revision, migrate, require_current
 from registry.operations.check import CheckReport, Progress
 from registry.operations.check import check as check_registry
+from registry.operations.describing import describe_forever, look_around
 from registry.operations.purging import purge_forever
 from registry.operations.registry import Registry, Settings
 from registry.policy.access import AccessRules
 from registry.policy.redirection import EVERYBODY, RedirectRules
-from registry.storage.filesystem import FilesystemStore, make_directory
+from registry.storage.files import make_directory
+from registry.storage.filesystem import FilesystemStore
 from registry.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -54,12 +56,13 @@ class App:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Folders and tables are made, old uploads purged; at the end, threads and connections let go."""
+        """Folders and tables are made, uploads purged, the journal kept; at the end, threads and connections let go."""
         try:
             await asyncio.to_thread(_make_directory, self._config)
             await self.registry.store.open()
             await asyncio.to_thread(_migrate, self._config, self.registry.database)
-            async with self._purging():
+            await look_around(self.registry)
+            async with self._working():
                 yield
         finally:
             self._authenticator.close()
@@ -67,16 +70,16 @@ class App:
             self.registry.database.close()
 
     @asynccontextmanager
-    async def _purging(self) -> AsyncIterator[None]:
-        purging = asyncio.create_task(
-            purge_forever(self.registry, self._config.uploads.purge_interval_seconds)
-        )
+    async def _working(self) -> AsyncIterator[None]:
+        """Within it, what nobody asks for is done again and again."""
+        purging = purge_forever(self.registry, self._config.uploads.purge_interval_seconds)
+        tasks = [asyncio.create_task(work) for work in (purging, describe_forever(self.registry))]
         try:
             yield
         finally:
-            purging.cancel()
-            with suppress(asyncio.CancelledError):
-                await purging
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
 
 def build(config: Config, store: BlobStore | None = None) -> App:

@@ -16,6 +16,7 @@ import yaml
 
 from registry import __version__
 from registry.config import Config
+from registry.oci.media_types import OCI_IMAGE
 
 PROJECT = Path(__file__).parents[1]
 DEADLINE_SECONDS = 60
@@ -112,13 +113,15 @@ def test_help(arguments: list[str]) -> None:
         "config",
         "migrate",
         "check",
+        "backup",
+        "restore",
         "docker push localhost:5000/debian:10",
         "REGISTRY_HTTP__PORT=",
     ):
         assert words in text
 
 
-@pytest.mark.parametrize("name", ["serve", "config", "migrate", "check"])
+@pytest.mark.parametrize("name", ["serve", "config", "migrate", "check", "backup", "restore"])
 def test_help_of_a_command(name: str) -> None:
     """Every command tells what it does, with which options."""
     run = registry(name, "--help")
@@ -150,12 +153,12 @@ def test_config_shows_what_is_effective(tmp_path: Path) -> None:
     assert run.stdout.startswith("# The password in database.url is not shown")
 
 
-@pytest.mark.parametrize("name", ["serve", "config", "migrate", "check"])
+@pytest.mark.parametrize("name", ["serve", "config", "migrate", "check", "backup FILE", "restore FILE"])
 def test_wrong_configuration(tmp_path: Path, name: str) -> None:
     """All mistakes are listed on stderr, without a traceback, and the exit status is 2."""
     file = tmp_path / "registry.yaml"
     file.write_text("http: {prot: 7}")
-    run = registry(name, "--config", str(file), REGISTRY_LOG__LEVEL="loud")
+    run = registry(*name.split(), "--config", str(file), REGISTRY_LOG__LEVEL="loud")
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr.splitlines() == [
         "registry: the configuration is wrong:",
@@ -301,3 +304,41 @@ def test_deep_check_reads_the_bytes(tmp_path: Path) -> None:
     file.write_bytes(b"CONTENT")
     assert registry("check", "--data", str(tmp_path)).returncode == 0
     assert registry("check", "--data", str(tmp_path), "--deep").returncode == 1
+
+
+# --- rebuild ---
+
+
+def push_image_of(url: str, content: bytes) -> None:
+    """Push an image whose config and layer is this blob of the repository, tagged."""
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    blob = {"mediaType": "application/octet-stream", "digest": digest, "size": len(content)}
+    manifest = {"schemaVersion": 2, "mediaType": OCI_IMAGE, "config": blob, "layers": [blob]}
+    answer = httpx.put(
+        f"{url}/v2/a/manifests/latest", json=manifest, headers={"content-type": OCI_IMAGE}, trust_env=False
+    )
+    assert answer.status_code == 201, answer.text
+
+
+def test_rebuild(tmp_path: Path) -> None:
+    """`registry rebuild` fills a new database with what was pushed, says from what, and leaves a filled one alone."""
+    with serving("--data", str(tmp_path)) as (_, said):
+        push_blob(address(said), b"content")
+        push_image_of(address(said), b"content")
+    refused = registry("rebuild", "--data", str(tmp_path))
+    assert refused.returncode == 3
+    assert "the database is not empty" in refused.stderr
+    for file in tmp_path.glob("registry.db*"):
+        file.unlink()
+    run = registry("rebuild", "--data", str(tmp_path))
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "from: no snapshot and 1 entries of the journal" in run.stdout
+    assert "rebuilt 1 repositories, 1 manifests, 1 tags," in run.stdout
+    assert registry("check", "--data", str(tmp_path), "--deep").returncode == 0
+
+
+def test_rebuild_of_nothing(tmp_path: Path) -> None:
+    """A folder that tells nothing of itself cannot be rebuilt from, which is said."""
+    run = registry("rebuild", "--data", str(tmp_path))
+    assert run.returncode == 3
+    assert "there is neither a snapshot nor a journal in" in run.stderr

@@ -27,7 +27,7 @@ ROOMS = {
     "ui": {"operations", "auth", "oci"},
 }
 # Those who put it all together. The other modules beside them (configuration, logs, sockets ...) know no room.
-BUILDERS = {"__main__", "app", "server", "testing"}
+BUILDERS = {"__main__", "app", "backups", "server", "terminal", "testing"}
 # What is made of the whole registry, for others: nobody here may know it.
 PRODUCTS = {"testing"}
 # What every room may use that is not pure.

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
@@ -19,12 +20,16 @@ import pytest
 
 from registry.app import build_store, check
 from registry.config import load
+from registry.db.database import open_database
 from registry.oci.digest import Digest
 from registry.storage.objects.layout import published_keys
 from registry.storage.objects.multipart import _client, _listed
 from registry.storage.objects.service import PART_BYTES, PARTS_AT_ONCE
 from registry.storage.objects.store import ObjectStore
-from tests.faults.crashing import doomed_server
+from tests.faults.client import Client, image
+from tests.faults.crashing import REGISTRY, doomed_server
+from tests.faults.ledger import Ledger
+from tests.faults.pushers import pushing
 from tests.s3_faults import faulty
 from tests.support.content import Blob
 from tests.support.http import Repository, refusal, running
@@ -313,6 +318,58 @@ def multipart_uploads(settings: Mapping[str, object]) -> int:
     store = build_store(load(None, settings))
     assert isinstance(store, ObjectStore)
     return len(list(_listed(_client(store.service.bucket), store.service.bucket)))
+
+
+async def test_database_is_lost(
+    environment: Settings, postgres_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Replicas push, move tags and delete at once, one is killed, the database is dropped: a rebuild has all they promised.
+
+    In one repository they push to the same tag, which leads where it led before, whichever came last.
+    """
+    url = postgres_url()
+    monkeypatch.setenv("REGISTRY_DATABASE__URL", url)
+    ledgers = [Ledger() for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        servers = [stack.enter_context(doomed_server(tmp_path)) for _ in range(3)]
+        for number, (server, _) in enumerate(servers):
+            await stack.enter_async_context(pushing(server, ledgers[number], 7, f"replica{number}-"))
+        for _ in range(3):
+            await asyncio.gather(*(push_to_one_tag(server) for server, _ in servers[1:]))
+            await asyncio.sleep(1)
+        os.killpg(servers[0][1].pid, signal.SIGKILL)
+        await asyncio.gather(*(push_to_one_tag(server) for server, _ in servers[1:]))
+        latest = await shared_tag(servers[1][0])
+    with closing(open_database(url)) as database, database.engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    command = [*REGISTRY, "rebuild", "--data", str(tmp_path)]
+    rebuilt = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
+    with doomed_server(tmp_path) as (server, _):
+        async with httpx.AsyncClient(base_url=server, timeout=60, trust_env=False) as http:
+            for ledger in ledgers:
+                assert len(ledger.of_manifests()) > 0
+                assert await ledger.of_manifests().faults(http) == []
+        assert await shared_tag(server) == latest
+    assert await problems({**environment, "database.url": url}) == []
+
+
+async def push_to_one_tag(server: str) -> None:
+    """Push images to the same tag of the same repository as others do."""
+    async with httpx.AsyncClient(base_url=server, timeout=60, trust_env=False) as http:
+        client = Client(http, Ledger())
+        for _ in range(5):
+            config, layer = os.urandom(20), os.urandom(100)
+            layers = [(await client.push("shared", layer), len(layer))]
+            await client.push("shared", config)
+            await client.put("shared", image(config, layers), "latest")
+
+
+async def shared_tag(server: str) -> str:
+    """Where that tag leads."""
+    async with httpx.AsyncClient(base_url=server, timeout=60, trust_env=False) as http:
+        answer = await http.head("/v2/shared/manifests/latest", headers={"accept": "*/*"})
+        return answer.headers["docker-content-digest"]
 
 
 async def test_memory_is_bounded(environment: Settings, tmp_path: Path) -> None:

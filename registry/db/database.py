@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
+from registry.threads import in_thread
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
 __all__ = ["Connection", "Database", "open_database"]
 
@@ -51,6 +53,23 @@ class Database(ABC):
         """As `write`, for what may be lost in a power cut (uploads that nobody has finished): costs no fsync."""
         return await self._write(lambda connection: query(connection, *args, **kwargs), durable=False)
 
+    async def stream(
+        self,
+        query: Callable[Concatenate[Connection, P], Iterator[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> AsyncGenerator[T, None]:
+        """What `query` yields, all of it from one state of the database, however long that takes; raises as `read`.
+
+        It has a connection of its own, and a thread while it looks for the next thing: no request waits for it.
+        """
+        walk = self._walk(lambda connection: query(connection, *args, **kwargs))
+        try:
+            while (found := await in_thread(None, _next, walk)) is not None:
+                yield found[0]
+        finally:
+            await in_thread(None, walk.close)
+
     async def ping(self) -> None:
         """Raise where the database does not answer."""
         await self.read(lambda connection: connection.execute(text("SELECT 1")))
@@ -67,6 +86,14 @@ class Database(ABC):
     def close(self) -> None:
         """Close every connection."""
 
+    def _walk(self, query: Callable[[Connection], Iterator[T]]) -> Generator[T, None, None]:
+        with self._snapshot() as connection:
+            yield from query(connection)
+
+    @abstractmethod
+    def _snapshot(self) -> AbstractContextManager[Connection]:
+        """A connection of its own, within a transaction that reads one state of the database."""
+
     @abstractmethod
     async def _look(self, job: Callable[[Connection], T]) -> T: ...
 
@@ -75,6 +102,13 @@ class Database(ABC):
 
     @abstractmethod
     async def _write(self, job: Callable[[Connection], T], *, durable: bool) -> T: ...
+
+
+def _next(walk: Iterator[T]) -> tuple[T] | None:
+    # Within a tuple, since StopIteration cannot leave a thread, and whatever else would say "the end" may be yielded.
+    for found in walk:
+        return (found,)
+    return None
 
 
 def open_database(url: str, *, pool_size: int = 10, busy_seconds_max: float = 30) -> Database:

@@ -72,11 +72,15 @@ def create(database: Database) -> None:
             connection.execute(text("INSERT INTO alembic_version VALUES (:it)"), {"it": SCHEMA_REVISION})
 
 
+def has_tables(database: Database) -> bool:
+    """Whether a registry has made its tables, of whatever revision; a file that is not there is not made."""
+    return not _is_missing_file(database) and current_revision(database) is not None
+
+
 def require_current(database: Database) -> None:
     """SchemaOutdated unless this registry works with the tables; a file that is not there is not made."""
-    file = database.engine.url.database or ""
-    if isinstance(database, SqliteDatabase) and not Path(file).exists():
-        raise SchemaOutdated(f"there is no registry database at {file}")
+    if _is_missing_file(database):
+        raise SchemaOutdated(f"there is no registry database at {database.engine.url.database}")
     found = current_revision(database)
     if not is_current(found):
         raise SchemaOutdated(
@@ -99,6 +103,10 @@ def alembic_config(connection: Connection) -> Config:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     return config
+
+
+def _is_missing_file(database: Database) -> bool:
+    return isinstance(database, SqliteDatabase) and not Path(database.engine.url.database or "").exists()
 
 
 def _migrate(database: Database) -> bool:

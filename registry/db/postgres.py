@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -16,7 +16,7 @@ from registry.oci.errors import RegistryError, StorageFull, Unavailable
 from registry.threads import in_thread as finish_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from sqlalchemy import Connection
 
@@ -30,6 +30,7 @@ _DISK_FULL: Final = "53100"
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _READ_ONLY: Final = "25006"
 _TOO_MANY_CONNECTIONS: Final = "53300"
+_SNAPSHOT: Final[dict[str, Any]] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 _KEEPALIVE: Final = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 _TRY_LOCK: Final = text("SELECT pg_try_advisory_lock(hashtextextended(:task, 0))")
 _UNLOCK: Final = text("SELECT pg_advisory_unlock_all()")
@@ -62,13 +63,11 @@ class PostgresDatabase(Database):
             pool_pre_ping=True,
             isolation_level="READ COMMITTED",
         )
-        self._snapshots = self.engine.execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
-        )
+        self._snapshots = self.engine.execution_options(**_SNAPSHOT)
         self._statements = self.engine.execution_options(
             isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
         )
-        # For locks that are held for long: not from the pool, where requests would miss the connection. The server is
+        # For what takes long, as locks do: not from the pool, where requests would miss the connection. The server is
         # to notice within a minute when the machine at the other end is gone.
         self._unpooled = create_engine(
             self.engine.url,
@@ -95,6 +94,14 @@ class PostgresDatabase(Database):
         """See Database."""
         self._threads.shutdown(wait=True)
         self.engine.dispose()
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        try:
+            with self._unpooled.connect().execution_options(**_SNAPSHOT) as connection, connection.begin():
+                yield connection
+        except DBAPIError as error:
+            raise _told(error) from error
 
     async def _look(self, job: Callable[[Connection], T]) -> T:
         return await self._in_turn(lambda: self._look_here(job))

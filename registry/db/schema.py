@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION: Final = "0002"
+SCHEMA_REVISION: Final = "0003"
 """The newest migration; here too, so that a start need not load alembic to see that nothing is to do."""
 
 metadata = MetaData(
@@ -138,4 +138,15 @@ uploads = Table(
     Column("touched_at_us", BigInteger, nullable=False, index=True),
     Column("state", Text, nullable=False, server_default=""),
     Column("finishing", Text, nullable=False, server_default=""),
+)
+
+# What happened and may not be in the store's journal yet, as `operations/entries.py` spells it. The row goes when it is
+# there. Its id is its place in the order of things, and is never given twice: hence AUTOINCREMENT.
+journal = Table(
+    "journal",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("entry", Text, nullable=False),
+    sqlite_autoincrement=True,
 )

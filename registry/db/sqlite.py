@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -21,7 +21,7 @@ from registry.db.sqlite_writer import SqliteWriter
 from registry.oci.errors import StorageFull, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from sqlalchemy import Connection, Engine
 
@@ -72,6 +72,14 @@ class SqliteDatabase(Database):
         self.engine.dispose()
         if self._temporary:
             self._temporary.cleanup()
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as connection, connection.begin():
+                yield connection
+        except OperationalError as error:
+            raise _told(error) from error
 
     async def _look(self, job: Callable[[Connection], T]) -> T:
         try:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from registry import logs
 from registry.db import blobs
 from registry.oci.errors import BlobUnknown
+from registry.operations.entries import BlobUnlinked
+from registry.operations.outbox import note
 from registry.policy.deletion import require_enabled, require_unreferenced
 from registry.policy.redirection import may_redirect
 from registry.storage.contract import CHUNK_BYTES, BlobMissing, BlobReader
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from registry.oci.digest import Digest
     from registry.oci.names import RepositoryName
     from registry.operations.registry import Registry
+    from registry.storage.journal import Line
 
 __all__ = ["READ_BYTES", "BlobReader", "delete", "reader", "redirect", "size"]
 
@@ -61,10 +64,10 @@ async def redirect(registry: Registry, blob: BlobReader, client: str) -> str | N
 async def delete(registry: Registry, repository: RepositoryName, digest: Digest) -> None:
     """The repository no longer sees the blob (end-10); BlobReferenced while one of its manifests names it."""
     require_enabled(enabled=registry.settings.deletion_enabled)
-    await registry.database.write(_unlink, repository, digest)
+    await registry.deliver(await registry.database.write(_unlink, repository, digest))
 
 
-def _unlink(connection: Connection, repository: RepositoryName, digest: Digest) -> None:
+def _unlink(connection: Connection, repository: RepositoryName, digest: Digest) -> Line:
     link = blobs.hold_to_unlink(connection, repository, digest)
     if link is None:
         raise BlobUnknown(digest)
@@ -72,6 +75,7 @@ def _unlink(connection: Connection, repository: RepositoryName, digest: Digest) 
     # that, or finds it gone.
     require_unreferenced(digest, blobs.manifests_naming(connection, *link, _MANIFESTS_NAMED_MAX))
     blobs.unlink(connection, *link)
+    return note(connection, BlobUnlinked(repository, digest))
 
 
 async def _intact(registry: Registry, digest: Digest, expected: int) -> bool:

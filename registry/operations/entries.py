@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from registry.oci.digest import Digest
@@ -20,8 +20,16 @@ class EntryInvalid(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class RepositoryCreated:
+    """The repository is there, even where it has nothing; `at_us`: Unix time in microseconds, here and below."""
+
+    repository: RepositoryName
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestStored:
-    """The repository has this manifest, and `tags` point to it; `at_us`: Unix time in microseconds.
+    """The repository has this manifest, and `tags` point to it.
 
     `complete`: all that it names was there when it was accepted.
     """
@@ -79,9 +87,12 @@ class BlobUnlinked:
     digest: Digest
 
 
-Entry = ManifestStored | ManifestDeleted | TagPointed | TagDeleted | BlobLinked | BlobUnlinked
+Entry = (
+    RepositoryCreated | ManifestStored | ManifestDeleted | TagPointed | TagDeleted | BlobLinked | BlobUnlinked
+)
 
 _KINDS: Final[dict[str, type[Entry]]] = {
+    "repository": RepositoryCreated,
     "manifest": ManifestStored,
     "manifest deleted": ManifestDeleted,
     "tag": TagPointed,
@@ -90,14 +101,17 @@ _KINDS: Final[dict[str, type[Entry]]] = {
     "blob unlinked": BlobUnlinked,
 }
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
+_FIELDS: Final = {kind: [field.name for field in fields(kind)] for kind in _NAMES}
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode  # made once: a push waits for it
 
 
 def dump(entry: Entry) -> bytes:
     """The entry as one line, without its end."""
-    said = {"entry": _NAMES[type(entry)], **asdict(entry)}
+    kind = type(entry)
+    said = {"entry": _NAMES[kind], **{name: getattr(entry, name) for name in _FIELDS[kind]}}
     if isinstance(entry, ManifestStored):
         said["content"] = base64.b64encode(entry.content).decode()
-    return json.dumps(said, separators=(",", ":")).encode()
+    return _encode(said).encode()
 
 
 def parse(line: bytes) -> Entry:

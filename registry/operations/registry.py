@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from registry.operations.hashing import RunningHashes
+from registry.operations.outbox import Outbox
 from registry.policy.redirection import RedirectRules
 
 if TYPE_CHECKING:
     from registry.db.database import Database
     from registry.policy.access import AccessRules
     from registry.storage.contract import BlobStore
+    from registry.storage.journal import Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,15 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """A registry; nothing in it is known to this process alone but running hashes, which can be made again."""
+    """A registry; what this process alone knows of it are running hashes, which can be made again, and its outbox."""
 
     database: Database
     store: BlobStore
     access: AccessRules
     settings: Settings
     hashes: RunningHashes = field(default_factory=RunningHashes)
+    outbox: Outbox = field(default_factory=Outbox)
+
+    async def deliver(self, *lines: Line) -> None:
+        """Write to the store's journal what was committed, before anybody is told of it."""
+        await self.outbox.deliver(self.store.journal, lines)

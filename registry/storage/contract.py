@@ -19,6 +19,8 @@ belong to one upload, under an id that the caller made up, and are seen by nobod
 6. `discard` and `delete` of what is not there are not errors. A reader that has opened a blob reads it to its end,
    even when the blob is deleted meanwhile; where bytes outlive their blob for that, `sweep` takes them away later.
 7. Memory use does not grow with the size of a blob (but for the memory store, by its nature).
+
+What a store keeps beside its blobs, so that it describes itself, is in `journal.py`.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from registry.oci.digest import Digest
+    from registry.storage.journal import Journal
 
 CHUNK_BYTES = 1024 * 1024
 """Bytes move in pieces of this size: large enough that a thread hop costs little, small enough to keep memory flat."""
@@ -131,6 +134,11 @@ class BlobStore(Protocol):
     @property
     def description(self) -> str:
         """Where the bytes lie, for a person."""
+        ...
+
+    @property
+    def journal(self) -> Journal:
+        """What is kept beside the blobs."""
         ...
 
     async def open(self) -> None:

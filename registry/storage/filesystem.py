@@ -4,6 +4,7 @@
       blobs/sha256/3a/3a7bd3e2...    a published blob: its file name is the hexadecimal part of its digest
       blobs/sha512/...
       uploads/0198c2f4...            the staged bytes of an upload, under the upload's id
+      journal/, snapshots/           what `filesystem_journal.py` draws
 
 Publishing is: fsync the staged file, rename it to its place, fsync the folder. A name under `blobs/` therefore exists
 only with all of its bytes behind it, whenever power is cut. Staged bytes are held with flock(2), which the kernel
@@ -13,7 +14,6 @@ takes from a process that dies. All folders are made at the start, so that publi
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -27,11 +27,12 @@ from registry.oci.errors import DigestInvalid, StorageFull
 from registry.storage.contract import (
     CHUNK_BYTES,
     BlobMissing,
-    StagedBusy,
     StagedBytesLost,
     StagedUpload,
     StoredBlob,
 )
+from registry.storage.files import fsync_directory, lock, make_directory
+from registry.storage.filesystem_journal import FilesystemJournal
 from registry.threads import in_thread
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class FilesystemStore:
         self._uploads = directory / "uploads"
         self._threads = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="store")
         self.description = str(directory)
+        self.journal = FilesystemJournal(directory, self.run)
 
     async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """What `function` returns, run on one of the store's threads; StorageFull where the disk is."""
@@ -70,6 +72,7 @@ class FilesystemStore:
 
     def close(self) -> None:
         """See the contract."""
+        self.journal.close()
         self._threads.shutdown()
 
     async def open(self) -> None:
@@ -143,7 +146,7 @@ class FilesystemStore:
         return 0
 
     def _make_folders(self) -> None:
-        made = [self._directory, self._uploads, self._blobs]
+        made = [self._directory, self._uploads, self._blobs, *self.journal.folders]
         made += [self._blobs / algorithm for algorithm in ALGORITHMS]
         made += [self._blobs / algorithm / folder for algorithm in ALGORITHMS for folder in _FANOUT]
         make_directory(self._directory)
@@ -220,7 +223,7 @@ class FilesystemStaged:
     def hold(self) -> None:
         """Open and lock the file; for the store alone."""
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        _lock(self._file, self._path)
+        lock(self._file, self._path)
         self.size = os.fstat(self._file).st_size
 
     def let_go(self) -> None:
@@ -283,46 +286,13 @@ class FilesystemReader:
             os.close(self.file)
 
 
-def make_directory(directory: Path) -> None:
-    """Make a folder and those above it that are not there, each of them durably."""
-    if directory.is_dir():
-        return
-    make_directory(directory.parent)
-    directory.mkdir(exist_ok=True)
-    fsync_directory(directory.parent)
-
-
-def fsync_directory(directory: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _lock(file: int, path: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StagedBusy from None
-    # Between opening and locking, the holder before us may have published or discarded this very file: writing to
-    # it now would change a published blob.
-    try:
-        named = path.stat()
-    except FileNotFoundError:
-        raise StagedBusy from None
-    if not os.path.samestat(named, os.fstat(file)):
-        raise StagedBusy
-
-
 def _discard(path: Path) -> None:
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
-        _lock(file, path)
+        lock(file, path)
         path.unlink()
     finally:
         os.close(file)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from registry.storage.contract import BlobMissing, StagedBusy, StagedBytesLost, StagedUpload, StoredBlob
+from registry.storage.memory_journal import MemoryJournal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,6 +25,7 @@ class MemoryStore:
         self._staged: dict[str, bytearray] = {}
         self._modified: dict[str, float] = {}
         self._held: set[str] = set()
+        self.journal = MemoryJournal()
 
     async def open(self) -> None:
         """Nothing to make ready."""

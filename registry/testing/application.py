@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from registry.app import build, build_store
 from registry.db.migrate import create
-from registry.storage.filesystem import make_directory
+from registry.storage.files import make_directory
 from registry.testing.limited_store import LimitedStore
 
 if TYPE_CHECKING:

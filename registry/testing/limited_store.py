@@ -49,6 +49,7 @@ class LimitedStore:
         """Take the store that has the bytes."""
         self._store = store
         self.description = store.description
+        self.journal = store.journal
 
     async def open(self) -> None:
         """See BlobStore."""

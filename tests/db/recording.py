@@ -10,6 +10,7 @@ import asyncio
 import base64
 import importlib
 import json
+import os
 import pkgutil
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -26,12 +27,14 @@ from registry.db.prepared import Prepared
 from registry.db.schema import SCHEMA_REVISION
 from registry.operations import check, purging
 from tests.postgres import running_cluster
+from tests.s3 import running_s3
 from tests.support.content import artifact, blob, image, index
 from tests.support.http import Repository, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tests.s3 import S3Server
     from tests.support.http import Registry
 
 FOLDER: Final = Path(__file__).parent / "previous"
@@ -82,7 +85,7 @@ def _decoded(value: dict[str, Any]) -> Any:
 # To record
 
 
-async def _record(database: str, url: str) -> list[Said]:
+async def _record(database: str, url: str, s3: S3Server) -> list[Said]:
     said: list[Said] = []
     phase = ["start"]
 
@@ -92,7 +95,7 @@ async def _record(database: str, url: str) -> list[Said]:
 
     async with running(
         {
-            "storage.kind": "memory",
+            **s3.settings(),  # where more is said of an upload than with other stores
             "database.url": url,
             "uploads.idle_seconds_max": 0.001,
             "manifests.missing_references": "allow",
@@ -189,12 +192,13 @@ def _with_rows(said: list[Said], url: str) -> list[Said]:
 
 def main() -> None:
     """Record."""
-    with running_cluster() as cluster, TemporaryDirectory() as folder:
+    with running_cluster() as cluster, running_s3() as s3, TemporaryDirectory() as folder:
+        os.environ |= s3.environment
         for database in DATABASES:
             sqlite = (f"sqlite:///{folder}/{name}.db" for name in ("recorded", "fresh"))
             postgres = (cluster.create_database() for _ in range(2))
             urls = sqlite if database == "sqlite" else postgres
-            said = _with_rows(asyncio.run(_record(database, next(urls))), next(urls))
+            said = _with_rows(asyncio.run(_record(database, next(urls), s3)), next(urls))
             lines = [json.dumps({"revision": SCHEMA_REVISION}), *(_encoded(asdict(it)) for it in said)]
             (FOLDER / f"{database}.jsonl").write_text("\n".join(lines) + "\n")
             print(f"{database}: {len(said)} statements")  # noqa: T201 - it is a program

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, TypeVar
 from registry.db.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from sqlalchemy import Connection
 
     from registry.oci.digest import Digest
     from registry.operations.registry import Registry
     from registry.storage.contract import BlobReader, BlobStore, Staged, StagedUpload, StoredBlob
+    from registry.storage.journal import Journal, Line
 
 T = TypeVar("T")
 
@@ -120,6 +121,9 @@ class FaultyDatabase(Database):
         """See Database."""
         self._inner.close()
 
+    def _snapshot(self) -> AbstractContextManager[Connection]:
+        return self._inner._snapshot()
+
     async def _look(self, job: Callable[[Connection], T]) -> T:
         return await self._run("look", self._inner.look, job)
 
@@ -148,6 +152,7 @@ class FaultyStore:
         self._inner = inner
         self._faults = faults
         self.description = inner.description
+        self.journal = FaultyJournal(inner.journal, faults)
 
     def close(self) -> None:
         """See the contract."""
@@ -203,6 +208,22 @@ class FaultyStore:
         """See the contract."""
         self._faults.step("before sweep")
         return await self._inner.sweep(age_seconds)
+
+
+class FaultyJournal:
+    """Fails before lines are appended, and after that; nothing else is done to a journal while clients wait."""
+
+    def __init__(self, inner: Journal, faults: Faults) -> None:
+        self._inner = inner
+        self._faults = faults
+        self.lines, self.reached, self.forget = inner.lines, inner.reached, inner.forget
+        self.save, self.snapshots, self.read = inner.save, inner.snapshots, inner.read
+
+    async def append(self, lines: Sequence[Line]) -> None:
+        """See the contract."""
+        self._faults.step("before append")
+        await self._inner.append(lines)
+        self._faults.step("after append")
 
 
 class FaultyStaged:

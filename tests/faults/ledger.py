@@ -63,6 +63,10 @@ class Ledger:
         paths = {path for path, _ in self._asked[position:]}
         return Ledger({path: self._possible[path] for path in paths}), len(self._asked)
 
+    def of_manifests(self) -> Ledger:
+        """The part that is about manifests and tags."""
+        return Ledger({path: may for path, may in self._possible.items() if "/manifests/" in path})
+
     async def faults(self, http: httpx.AsyncClient) -> list[str]:
         """Every path that leads elsewhere than it may, by pulling and hashing what is there."""
         gate = asyncio.Semaphore(_AT_A_TIME)

@@ -22,14 +22,18 @@ _LAYER_BYTES_MAX = 200_000
 
 
 @asynccontextmanager
-async def pushing(base_url: str, ledger: Ledger, seed: int) -> AsyncIterator[list[int]]:
-    """Push as long as the block lasts; the list counts images that were acknowledged."""
+async def pushing(base_url: str, ledger: Ledger, seed: int, prefix: str = "r") -> AsyncIterator[list[int]]:
+    """Push as long as the block lasts; the list counts images that were acknowledged.
+
+    `prefix`: of the repositories' names; a ledger knows one client for each.
+    """
     images = [0]
     limits = httpx.Limits(max_connections=PUSHERS)
     async with httpx.AsyncClient(base_url=base_url, timeout=20, limits=limits, trust_env=False) as http:
         client = Client(http, ledger)
         tasks = [
-            asyncio.create_task(_push_forever(client, number, seed, images)) for number in range(PUSHERS)
+            asyncio.create_task(_push_forever(client, number, seed, images, prefix))
+            for number in range(PUSHERS)
         ]
         try:
             yield images
@@ -40,19 +44,20 @@ async def pushing(base_url: str, ledger: Ledger, seed: int) -> AsyncIterator[lis
     assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes), outcomes
 
 
-async def _push_forever(client: Client, number: int, seed: int, images: list[int]) -> None:
+async def _push_forever(client: Client, number: int, seed: int, images: list[int], prefix: str) -> None:
+    own, neighbour = f"{prefix}{number}", f"{prefix}{(number + 1) % PUSHERS}"
     chance = random.Random(f"{seed} {number}")  # noqa: S311 (a test that can be repeated)
     old: list[tuple[Manifest, str]] = []
     while True:
         try:
-            old.append(await _push_image(client, f"r{number}", f"r{(number + 1) % PUSHERS}", chance))
+            old.append(await _push_image(client, own, neighbour, chance))
             images[0] += 1
             if len(old) > _TAGS:
                 manifest, layer = old.pop(0)
-                await client.delete_manifest(f"r{number}", manifest.digest)
-                await client.delete_blob(f"r{number}", layer)
+                await client.delete_manifest(own, manifest.digest)
+                await client.delete_blob(own, layer)
             if chance.random() < 0.3:
-                await client.untag(f"r{number}", f"t{chance.randrange(_TAGS)}")
+                await client.untag(own, f"t{chance.randrange(_TAGS)}")
         except Refused as refused:
             assert refused.status in {0, 404}, refused  # cut off, or the tag was not there
             await asyncio.sleep(0.02)

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
 
 from registry.db import blobs as blob_rows
 from registry.db import inspection
@@ -30,6 +39,7 @@ from registry.oci.ranges import ChunkRange
 from registry.operations import blobs, listing, manifests, mounts, uploads
 from registry.operations.purging import purge
 from tests.operations.model import Model
+from tests.support.entries import backed_up, restored
 from tests.support.images import blob, blob_digest, digest, image, index
 from tests.support.registries import ANYBODY, problems, read_blob, stream
 
@@ -51,6 +61,9 @@ if TYPE_CHECKING:
 
         async def restarted(self) -> Registry:
             """The same registry in a new process, as it were."""
+
+        async def with_empty_database(self) -> Registry:
+            """The same store, with a database that has nothing in it."""
 
         def close(self) -> None:
             """Close what is open."""
@@ -334,6 +347,15 @@ class RegistryMachine(RuleBasedStateMachine):
         """Neither a restart nor a purge takes anything away that was acknowledged."""
         self.registry = self.run(self.environment.restarted())
         assert self.run(purge(self.registry)) == 0
+
+    @precondition(lambda self: not self.acknowledged)
+    @rule()
+    def restore(self) -> None:
+        """A database that is lost, and restored from a backup, is as it was, but for unfinished uploads."""
+        file = self.run(backed_up(self.registry))
+        self.registry = self.run(self.environment.with_empty_database())
+        report, checked = self.run(restored(self.registry, file, deep=True))
+        assert (report.refused, report.missing, checked.problems) == ([], [], [])
 
     # What is always so
 

@@ -13,6 +13,7 @@ from registry.operations.entries import (
     EntryInvalid,
     ManifestDeleted,
     ManifestStored,
+    RepositoryCreated,
     TagDeleted,
     TagPointed,
     dump,
@@ -38,6 +39,7 @@ _ENTRIES = [
     TagDeleted(_REPOSITORY, _TAG),
     BlobLinked(_REPOSITORY, Digest.of(b"", "sha512"), 0, 19),
     BlobUnlinked(_REPOSITORY, _DIGEST),
+    RepositoryCreated(_REPOSITORY, 20),
 ]
 
 

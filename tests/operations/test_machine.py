@@ -38,12 +38,17 @@ class Pair:
 
     async def fresh(self) -> Registry:
         """A registry with nothing in it."""
-        registry = await self.restarted()
-        empty(registry.database)
+        registry = await self.with_empty_database()
         shutil.rmtree(self._folder, ignore_errors=True)
         self._store = self._new_store()
         await self._store.open()
         return registry_on(registry.database, self._store)
+
+    async def with_empty_database(self) -> Registry:
+        """The same store, whose database has lost everything."""
+        registry = await self.restarted()
+        empty(registry.database)
+        return registry
 
     async def restarted(self) -> Registry:
         """The same store and database, opened anew; memory outlives this restart, as nothing else could."""

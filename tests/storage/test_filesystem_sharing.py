@@ -153,13 +153,13 @@ async def staged_then(
 
     async with two.stage("upload") as staged:
         await staged.write(CONTENT)
-    lock = filesystem._lock
+    lock = filesystem.lock
 
     def act_then_lock(file: int, path: Path) -> None:
         act()  # type: ignore[operator]
         lock(file, path)
 
-    monkeypatch.setattr(filesystem, "_lock", act_then_lock)
+    monkeypatch.setattr(filesystem, "lock", act_then_lock)
     with pytest.raises(StagedBusy):
         async with one.stage("upload"):
             pytest.fail("held a file that is no longer staged")

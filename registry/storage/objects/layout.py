@@ -7,6 +7,8 @@ Below the configured prefix:
     uploads/<upload>                empty: there are bytes of an upload that nobody has finished
     blobs/sha256/3a/3a7b...         the *index* of a blob: its size, and which segments hold its bytes, in order
     leftovers/<nonce>               segments that an index named once, to be taken away when nobody reads them any more
+    journal/<number>-<nonce>        lines of the journal; the number is their greatest
+    snapshots/<number>-<nonce>      a snapshot, up to the line of that number
     ready                           whether the bucket can be written to is tried with this one
 
 Every name but an index's is made up anew for what lies there, so that a request that is sent again, because its answer
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 BLOBS: Final = "blobs"
 UPLOADS: Final = "uploads"
 LEFTOVERS: Final = "leftovers"
+JOURNAL: Final = "journal"
+SNAPSHOTS: Final = "snapshots"
 READY: Final = "ready"
 SEGMENTS: Final = "segments"
 _PUBLISHED: Final = "published"

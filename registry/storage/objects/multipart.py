@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from registry import logs
-from registry.storage.objects.layout import SEGMENTS
+from registry.storage.objects.layout import SEGMENTS, SNAPSHOTS
 from registry.threads import in_thread
 
 if TYPE_CHECKING:
@@ -47,11 +47,12 @@ def _abort(bucket: Bucket, age_seconds: float, busy: Collection[str]) -> int:
 
 
 def _listed(client: Any, bucket: Bucket) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - botocore makes its classes
-    prefix = f"{bucket.prefix}/{SEGMENTS}/".removeprefix("/")
-    pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket.name, Prefix=prefix)
-    for page in pages:
-        # Some services pass over the prefix, and others have put their things into the bucket too.
-        yield from (found for found in page.get("Uploads", ()) if found["Key"].startswith(prefix))
+    for folder in (SEGMENTS, SNAPSHOTS):
+        prefix = f"{bucket.prefix}/{folder}/".removeprefix("/")
+        pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket.name, Prefix=prefix)
+        for page in pages:
+            # Some services pass over the prefix, and others have put their things into the bucket too.
+            yield from (found for found in page.get("Uploads", ()) if found["Key"].startswith(prefix))
 
 
 def _abort_one(client: Any, bucket: Bucket, key: str, upload_id: str) -> None:  # noqa: ANN401 - as above

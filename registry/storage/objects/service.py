@@ -165,9 +165,9 @@ class Service:
             with _told():
                 await _delete(self._store, listed[start : start + _DELETE_AT_ONCE])
 
-    async def list(self, prefix: str) -> AsyncIterator[ObjectMeta]:
-        """Objects whose key begins with the prefix and a slash."""
-        pages = obstore.list(self._store, prefix, chunk_size=_DELETE_AT_ONCE)
+    async def list(self, prefix: str, behind: str | None = None) -> AsyncIterator[ObjectMeta]:
+        """Objects whose key begins with the prefix and a slash; only those `behind` a key, which need not be one."""
+        pages = obstore.list(self._store, prefix, offset=behind, chunk_size=_DELETE_AT_ONCE)
         while True:
             with _told():
                 page = await anext(pages, None)
@@ -197,11 +197,15 @@ class Service:
             if not await self.has(key, size):
                 raise
 
+    async def size(self, key: str) -> int:
+        """Bytes of an object."""
+        with _told():
+            return (await obstore.head_async(self._store, key))["size"]
+
     async def has(self, key: str, size: int) -> bool:
         """Whether there is such an object, of so many bytes."""
         try:
-            with _told():
-                return (await obstore.head_async(self._store, key))["size"] == size
+            return await self.size(key) == size
         except FileNotFoundError:
             return False
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from registry.oci.digest import Digest
 from registry.storage.contract import BlobMissing, StagedBytesLost, StagedUpload, StoredBlob
+from registry.storage.objects.journal import ObjectJournal
 from registry.storage.objects.layout import (
     BLOBS,
     LEFTOVERS,
@@ -67,6 +68,7 @@ class ObjectStore:
     def __init__(self, bucket: Bucket) -> None:
         self.service = Service(bucket)
         self.description = bucket.url
+        self.journal = ObjectJournal(self.service)
         self._indexes: OrderedDict[Digest, _Kept] = OrderedDict()
 
     async def open(self) -> None:

@@ -1,0 +1,99 @@
+"""What happened and may not be in the store's journal yet, and the ids by which the journal is put in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import bindparam, delete, insert, select, text
+
+from registry.db.clock import now_us
+from registry.db.prepared import Prepared
+from registry.db.schema import journal, repositories
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+_ONE_AT_A_TIME: Final = 0x6A6F_7572_6E61_6C00  # "journal"
+
+
+def note(connection: Connection, entry: str) -> int:
+    """Keep the entry until it is in the store's journal; its id.
+
+    To be called last in a transaction: then the rows that it changed are its own until it ends, so that of two entries
+    about one thing the later one has the greater id.
+    """
+    entry_id: int = _NOTE.scalar(connection, entry=entry, now=now_us())
+    return entry_id
+
+
+def remove(connection: Connection, ids: Sequence[int]) -> None:
+    """These entries are in the store's journal."""
+    _REMOVE.run_each(connection, [{"entry_id": entry_id} for entry_id in sorted(ids)])
+
+
+def left_over(connection: Connection, since_us: int, limit: int) -> list[tuple[int, str]]:
+    """(id, entry) of the first `limit` that have been waiting since then."""
+    query = select(journal.c.id, journal.c.entry).where(journal.c.at_us < since_us)
+    return [(row.id, row.entry) for row in connection.execute(query.order_by(journal.c.id).limit(limit))]
+
+
+def is_empty(connection: Connection) -> bool:
+    """Whether nothing was ever pushed to this database."""
+    return connection.scalar(select(repositories.c.id).limit(1)) is None
+
+
+def highest(connection: Connection) -> int:
+    """The greatest id that was ever given, though its transaction may not have ended yet."""
+    found: int | None = connection.scalar(text(_HIGHEST[connection.dialect.name]))
+    return found or 0
+
+
+def advance(connection: Connection, beyond: int) -> bool:
+    """Give only greater ids from now on; whether smaller ones were to come."""
+    if connection.dialect.name == "postgresql":  # or two of us could set it back between them
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ONE_AT_A_TIME})
+    if highest(connection) >= beyond:
+        return False
+    for statement in _ADVANCE[connection.dialect.name]:
+        connection.execute(text(statement), {"beyond": beyond})
+    return True
+
+
+def horizon(connection: Connection) -> int:
+    """What `is_behind` needs to tell whether all transactions have ended that write at this moment."""
+    return int(connection.scalar(text(_HORIZON[connection.dialect.name])) or 0)
+
+
+def is_behind(connection: Connection, then: int) -> bool:
+    """Whether this transaction, and every later one, sees all that was being written at the horizon `then`."""
+    return int(connection.scalar(text(_BEHIND[connection.dialect.name])) or 0) >= then
+
+
+_NOTE: Final = Prepared(
+    insert(journal).values(entry=bindparam("entry"), at_us=bindparam("now")).returning(journal.c.id)
+)
+_REMOVE: Final = Prepared(delete(journal).where(journal.c.id == bindparam("entry_id")))
+_HIGHEST: Final = {
+    "sqlite": "SELECT seq FROM sqlite_sequence WHERE name = 'journal'",
+    "postgresql": "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM journal_id_seq",
+}
+_ADVANCE: Final = {
+    "sqlite": (
+        "DELETE FROM sqlite_sequence WHERE name = 'journal'",
+        "INSERT INTO sqlite_sequence (name, seq) VALUES ('journal', :beyond)",
+    ),
+    "postgresql": ("SELECT setval('journal_id_seq', :beyond)",),
+}
+# On Postgres, ids are given in order, and transactions end in any. A transaction of our own has a greater number than
+# all that have written something by then; when none below that is under way any more, each of them is seen. SQLite has
+# one writer: what is given is what is committed.
+_HORIZON: Final = {
+    "sqlite": "SELECT 0",
+    "postgresql": "SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)",
+}
+_BEHIND: Final = {
+    "sqlite": "SELECT 0",
+    "postgresql": "SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)",
+}
