@@ -20,6 +20,7 @@ import pytest
 from registry.app import build_store, check
 from registry.config import load
 from registry.oci.digest import Digest
+from registry.storage.objects import service
 from registry.storage.objects.layout import published_keys
 from registry.storage.objects.multipart import _client, _listed
 from registry.storage.objects.service import PART_BYTES, PARTS_AT_ONCE
@@ -247,6 +248,26 @@ async def test_readiness(settings: Settings, s3: S3Server) -> None:
         assert (await repository.head(f"blobs/{blob.digest}")).status_code == 200
         proxy.share = 0
         assert (await registry.get("/readyz")).status_code == 200
+        assert await read(repository, blob.digest) == blob.content
+
+
+@pytest.mark.parametrize("size", [10, 3 * CHUNK])
+async def test_pull_while_the_service_fails(
+    settings: Settings, s3: S3Server, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Who asks for a blob that the service does not give is told to come back, instead of being cut off."""
+    monkeypatch.setattr(service, "_RETRIES_MAX", 0)
+    async with (
+        faulty(s3.endpoint, 0) as proxy,
+        running({**settings, "storage.objects.endpoint": proxy.endpoint}) as registry,
+    ):
+        repository = registry.repository("team/app")
+        blob = Blob(os.urandom(size))
+        await repository.upload(blob)
+        proxy.share = 1
+        answer = await repository.get(f"blobs/{blob.digest}")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        proxy.share = 0
         assert await read(repository, blob.digest) == blob.content
 
 
