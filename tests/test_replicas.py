@@ -11,7 +11,7 @@ import socket
 import time
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import httpx
@@ -26,6 +26,7 @@ from registry.storage.objects.multipart import _client, _listed
 from registry.storage.objects.service import PART_BYTES, PARTS_AT_ONCE
 from registry.storage.objects.store import ObjectStore
 from tests.faults.crashing import doomed_server
+from tests.postgres import FORGETFUL, running_cluster
 from tests.s3_faults import faulty
 from tests.support.content import Blob
 from tests.support.http import Repository, refusal, running
@@ -195,6 +196,39 @@ async def test_what_is_being_published_takes_no_more(
     assert (await replicas[1].delete(location)).status_code == 416
     assert (await replicas[2].put(f"{location}?digest={blob.digest}")).status_code == 201
     assert await read(replicas[1], blob.digest) == blob.content
+
+
+async def test_what_is_being_published_takes_no_more_after_a_crash(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database crashes while a replica publishes, and knows of it all the same: nobody else goes on with the upload."""
+    publishing, crashed = asyncio.Event(), asyncio.Event()
+    publish = ObjectStore.publish
+
+    async def publish_slowly(*arguments: Any) -> None:
+        publishing.set()
+        await crashed.wait()
+        await publish(*arguments)
+
+    blob, half = Blob(os.urandom(1000)), 500
+    with running_cluster(FORGETFUL) as cluster:
+        settings = {**s3.settings(), "database.url": cluster.create_database(), "log.level": "warning"}
+        async with running(settings) as first, running(settings) as second:
+            location = await first.repository("team/app").start()
+            await first.repository("team/app").patch(location, content=blob.content[:half])
+            await first.repository("team/app").upload(Blob(b"this makes what came before it durable"))
+            monkeypatch.setattr(ObjectStore, "publish", publish_slowly)
+            path = f"{location}?digest={blob.digest}"
+            finishing = asyncio.create_task(
+                first.repository("team/app").put(path, content=blob.content[half:])
+            )
+            await publishing.wait()
+            await asyncio.to_thread(cluster.stop)
+            await asyncio.to_thread(cluster.start)
+            refused = await second.repository("team/app").patch(location, content=b"more")
+            crashed.set()
+            assert (refused.status_code, (await finishing).status_code) == (416, 201)
+            assert await read(second.repository("team/app"), blob.digest) == blob.content
 
 
 async def test_service_that_fails(settings: Settings, s3: S3Server) -> None:
