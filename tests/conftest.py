@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.postgres import Cluster
+    from tests.replicas.fleet import Fleet
     from tests.s3 import S3Server
 
 
@@ -43,6 +45,35 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     return s3_server
+
+
+@pytest.fixture(scope="session")
+def new_fleet(
+    postgres_cluster: Cluster, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Fleet]]:
+    """Give a function that starts replicas behind nginx with these settings, those of the first call with the same ones.
+
+    At the end nothing is wrong with what they have, none has failed to answer, and those that redirect have done it.
+    """
+    from tests.replicas.fleet import running_fleet
+
+    fleets: dict[frozenset[tuple[str, object]], Fleet] = {}
+    with ExitStack() as stack:
+
+        def fleet(**settings: object) -> Fleet:
+            key = frozenset(settings.items())
+            if key not in fleets:
+                database = {"database.url": postgres_cluster.create_database()}
+                everything = {**s3_server.settings(), **database, **settings}
+                folder = tmp_path_factory.mktemp("fleet")
+                running = running_fleet(folder, everything, s3_server.environment)
+                fleets[key] = stack.enter_context(running)
+            return fleets[key]
+
+        yield fleet
+        for key, one in fleets.items():
+            one.require_well()
+            assert one.redirects == ("storage.objects.redirect" in dict(key))
 
 
 @pytest.fixture

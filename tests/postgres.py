@@ -31,6 +31,8 @@ _SETTINGS = {
 }
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 """For those who measure it as it would run elsewhere."""
+FORGETFUL = {"wal_writer_delay": "10s"}
+"""For those who crash it: it loses whatever need not be durable, and not only what was committed a moment ago."""
 _START_SECONDS_MAX = 60
 
 
@@ -57,10 +59,13 @@ class Cluster:
             self._server = subprocess.Popen(_as_postgres(command), stdout=log, stderr=log, cwd="/")
         _wait(self.url("postgres"), self._server, self._folder / "log")
 
-    def stop(self) -> None:
-        """Stop it at once, whoever is connected, as when it crashes; what was committed is there when it starts again."""
+    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        """Stop it at once, whoever is connected, as when it crashes; what was committed is there when it starts again.
+
+        SIGINT cuts connections, too, but lets it end in order.
+        """
         if self._server:
-            self._server.send_signal(signal.SIGQUIT)
+            self._server.send_signal(how)
             self._server.wait()
         self._server = None
 

@@ -12,7 +12,7 @@ import subprocess
 import time
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,6 +22,7 @@ from registry.app import build_store, check
 from registry.config import load
 from registry.db.database import open_database
 from registry.oci.digest import Digest
+from registry.storage.objects import service
 from registry.storage.objects.layout import published_keys
 from registry.storage.objects.multipart import _client, _listed
 from registry.storage.objects.service import PART_BYTES, PARTS_AT_ONCE
@@ -30,6 +31,7 @@ from tests.faults.client import Client, image
 from tests.faults.crashing import REGISTRY, doomed_server
 from tests.faults.ledger import Ledger
 from tests.faults.pushers import pushing
+from tests.postgres import FORGETFUL, running_cluster
 from tests.s3_faults import faulty
 from tests.support.content import Blob
 from tests.support.http import Repository, refusal, running
@@ -201,6 +203,39 @@ async def test_what_is_being_published_takes_no_more(
     assert await read(replicas[1], blob.digest) == blob.content
 
 
+async def test_what_is_being_published_takes_no_more_after_a_crash(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database crashes while a replica publishes, and knows of it all the same: nobody else goes on with the upload."""
+    publishing, crashed = asyncio.Event(), asyncio.Event()
+    publish = ObjectStore.publish
+
+    async def publish_slowly(*arguments: Any) -> None:
+        publishing.set()
+        await crashed.wait()
+        await publish(*arguments)
+
+    blob, half = Blob(os.urandom(1000)), 500
+    with running_cluster(FORGETFUL) as cluster:
+        settings = {**s3.settings(), "database.url": cluster.create_database(), "log.level": "warning"}
+        async with running(settings) as first, running(settings) as second:
+            location = await first.repository("team/app").start()
+            await first.repository("team/app").patch(location, content=blob.content[:half])
+            await first.repository("team/app").upload(Blob(b"this makes what came before it durable"))
+            monkeypatch.setattr(ObjectStore, "publish", publish_slowly)
+            path = f"{location}?digest={blob.digest}"
+            finishing = asyncio.create_task(
+                first.repository("team/app").put(path, content=blob.content[half:])
+            )
+            await publishing.wait()
+            await asyncio.to_thread(cluster.stop)
+            await asyncio.to_thread(cluster.start)
+            refused = await second.repository("team/app").patch(location, content=b"more")
+            crashed.set()
+            assert (refused.status_code, (await finishing).status_code) == (416, 201)
+            assert await read(second.repository("team/app"), blob.digest) == blob.content
+
+
 async def test_service_that_fails(settings: Settings, s3: S3Server) -> None:
     """While the service fails, is too busy, cuts connections and loses answers, clients push and pull as ever.
 
@@ -252,6 +287,26 @@ async def test_readiness(settings: Settings, s3: S3Server) -> None:
         assert (await repository.head(f"blobs/{blob.digest}")).status_code == 200
         proxy.share = 0
         assert (await registry.get("/readyz")).status_code == 200
+        assert await read(repository, blob.digest) == blob.content
+
+
+@pytest.mark.parametrize("size", [10, 3 * CHUNK])
+async def test_pull_while_the_service_fails(
+    settings: Settings, s3: S3Server, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Who asks for a blob that the service does not give is told to come back, instead of being cut off."""
+    monkeypatch.setattr(service, "_RETRIES_MAX", 0)
+    async with (
+        faulty(s3.endpoint, 0) as proxy,
+        running({**settings, "storage.objects.endpoint": proxy.endpoint}) as registry,
+    ):
+        repository = registry.repository("team/app")
+        blob = Blob(os.urandom(size))
+        await repository.upload(blob)
+        proxy.share = 1
+        answer = await repository.get(f"blobs/{blob.digest}")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        proxy.share = 0
         assert await read(repository, blob.digest) == blob.content
 
 

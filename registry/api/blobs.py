@@ -73,18 +73,23 @@ class BlobResponse(Response):
                 return
             asked = call.headers.get("range") if range_applies(call.headers, digest) else None
             part = parse_range(asked, blob.size)
-            await send(_start(digest, blob.size, part))
+            start = _start(digest, blob.size, part)
             part = part or ByteRange(0, blob.size)
             if (
                 part.length > _COPIED_BYTES_MAX
                 and blob.file is not None
                 and _ZERO_COPY in scope.get("extensions", ())
             ):
+                await send(start)
                 await _send_by_kernel(blob.file, part, call.body, send)
-            elif part.length <= blobs.READ_BYTES:
-                await send(_piece(await blob.read(part.start, part.length), last=True))
+                return
+            # Read before the answer begins: a store that does not answer can still be told of.
+            first = await blob.read(part.start, min(part.length, blobs.READ_BYTES))
+            await send(start)
+            if part.length <= blobs.READ_BYTES:
+                await send(_piece(first, last=True))
             else:
-                await _send_pieces(blob, part, call.body, send)
+                await _send_pieces(blob, part, first, call.body, send)
 
 
 async def _send_by_kernel(file: int, part: ByteRange, body: Body, send: Send) -> None:
@@ -95,13 +100,15 @@ async def _send_by_kernel(file: int, part: ByteRange, body: Body, send: Send) ->
         raise ClientGone from None
 
 
-async def _send_pieces(blob: BlobReader, part: ByteRange, body: Body, send: Send) -> None:
+async def _send_pieces(blob: BlobReader, part: ByteRange, first: bytes, body: Body, send: Send) -> None:
     """No further than the client listens: containerd fetches in parts and hangs up on them."""
     end = part.start + part.length
     gone = asyncio.create_task(body.until_gone())
     try:
         for offset in range(part.start, end, blobs.READ_BYTES):
-            content = await blob.read(offset, min(blobs.READ_BYTES, end - offset))
+            content = first
+            if offset > part.start:
+                content = await blob.read(offset, min(blobs.READ_BYTES, end - offset))
             if gone.done():
                 raise ClientGone
             async with asyncio.timeout(body.idle_seconds_max):

@@ -74,7 +74,8 @@ class Held:
         await self.staged.flush()
         if self.staged.state:
             new = replace(self.upload, size=self.staged.flushed, state=self.staged.state, finishing=digest)
-            if not await self.registry.database.write_soon(
+            # Durably: what is published outlives a crash of the database, and this is all that guards it.
+            if not await self.registry.database.write(
                 uploads.claim, self.upload, new.size, new.state, digest
             ):
                 await self._refuse()

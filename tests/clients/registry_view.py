@@ -43,7 +43,15 @@ class Registry:
     def ask(self, method: str, path: str, **headers: str) -> httpx.Response:
         """Send one request below /v2/ and return its answer, whatever it is."""
         url = f"http://{self.host}/v2/{path}"
-        return httpx.request(method, url, headers=headers, auth=self.credentials, trust_env=False, timeout=60)
+        return httpx.request(
+            method,
+            url,
+            headers=headers,
+            auth=self.credentials,
+            trust_env=False,
+            timeout=60,
+            follow_redirects=True,
+        )
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         """GET what has to be there."""
@@ -75,7 +83,9 @@ class Registry:
         """Read a blob to its end; return the digest and the size of what came."""
         url = f"http://{self.host}/v2/{repository}/blobs/{digest}"
         sha256, size = hashlib.sha256(), 0
-        with httpx.stream("GET", url, auth=self.credentials, trust_env=False, timeout=60) as answer:
+        with httpx.stream(
+            "GET", url, auth=self.credentials, trust_env=False, timeout=60, follow_redirects=True
+        ) as answer:
             answer.raise_for_status()
             for chunk in answer.iter_bytes():
                 sha256.update(chunk)

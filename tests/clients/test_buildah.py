@@ -53,6 +53,7 @@ def test_build_and_push(
     assert files_of(registry_server, repository, manifest.layers[2])["words"] == b"wordword"
 
 
+@pytest.mark.everywhere
 def test_from_run_commit_push(buildah: Client, base: str, registry_server: Registry, repository: str) -> None:
     """A container changed by hand and committed pushes its change, and pulls again from nothing."""
     container = buildah("from", base).strip()
@@ -88,6 +89,7 @@ def test_multi_arch_build(
         assert config["rootfs"]["diff_ids"][0] == image(f"busybox-{architecture}").diff_ids[0]
 
 
+@pytest.mark.everywhere
 def test_login(buildah: Client, protected_server: Registry, repository: str) -> None:
     """Without a log-in and with a wrong password nothing goes; with the right one a push does."""
     host = protected_server.host

@@ -60,6 +60,7 @@ def signed(skopeo: Client, registry_server: Registry, repository: str) -> str:
     return f"{place}@{image('busybox-multi').digest}"
 
 
+@pytest.mark.everywhere
 def test_sign_and_verify(signer: Signer, signed: str) -> None:
     """What was signed verifies, for its digest; before that, and with another key, nothing does."""
     signer.verify("verify", signed, fails=True)

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-
-from tests.postgres import Cluster
 
 from .images import image
 from .registry_view import PASSWORD, USER, Registry
 from .tools import Client, client, run
 
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def new_database(request: pytest.FixtureRequest) -> Callable[[], Mapping[str, str]]:
-    """Give what makes a database of each kind: everything here runs on both."""
-    if request.param == "sqlite":
-        return dict
-    cluster: Cluster = request.getfixturevalue("postgres_cluster")
-    return lambda: {"REGISTRY_DATABASE__URL": cluster.create_database()}
+PLACES = ("sqlite", "postgres")
+"""Everything here runs on both."""
 
 
 @pytest.fixture
@@ -39,6 +30,7 @@ def five(crane: Client, registry_server: Registry, repository: str) -> str:
     return name
 
 
+@pytest.mark.everywhere
 def test_push_and_pull(
     crane: Client, five: str, registry_server: Registry, repository: str, home: Path
 ) -> None:
@@ -120,6 +112,7 @@ def test_delete(crane: Client, five: str, registry_server: Registry, repository:
     registry_server.complete(repository, "2")
 
 
+@pytest.mark.everywhere
 def test_login(crane: Client, protected_server: Registry, repository: str) -> None:
     """Without a log-in and with a wrong password nothing goes; with the right one a push does."""
     push = ("push", image("busybox-amd64").archive, f"{protected_server.host}/{repository}:1")

@@ -37,6 +37,7 @@ def digests(ctr: Client) -> dict[str, str]:
     return {name: digest for name, _, digest, *_ in lines}
 
 
+@pytest.mark.everywhere
 def test_push_pull_run(ctr: Client, empty_ctr: Client, registry_server: Registry, repository: str) -> None:
     """An image pushed by one containerd has the same digest in another one, which runs it."""
     name = f"{registry_server.host}/{repository}:10"
@@ -48,6 +49,7 @@ def test_push_pull_run(ctr: Client, empty_ctr: Client, registry_server: Registry
     empty_ctr("content", "fetch", PLAIN, name)
 
 
+@pytest.mark.everywhere
 def test_index_with_all_platforms(
     ctr: Client, empty_ctr: Client, registry_server: Registry, repository: str
 ) -> None:
@@ -65,6 +67,7 @@ def test_index_with_all_platforms(
         assert {manifest.digest, *manifest.layers} <= set(held)
 
 
+@pytest.mark.everywhere
 def test_login(ctr: Client, protected_server: Registry, repository: str) -> None:
     """Without credentials and with a wrong password nothing goes; with the right ones a push and a pull do."""
     name = f"{protected_server.host}/{repository}:1"

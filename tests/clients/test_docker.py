@@ -45,6 +45,7 @@ def layers(docker: Client, name: str) -> list[str]:
     return digests
 
 
+@pytest.mark.everywhere
 def test_five_layers(
     docker: Client, empty_docker: Client, registry_server: Registry, repository: str
 ) -> None:
@@ -92,6 +93,7 @@ def test_push_again(docker: Client, registry_server: Registry, repository: str, 
     assert digest_of(first) == digest_of(second) == registry_server.complete(repository, "1").digest
 
 
+@pytest.mark.everywhere
 def test_push_to_another_repository(
     docker: Client, registry_server: Registry, repository: str, home: Path
 ) -> None:
@@ -194,6 +196,7 @@ def test_manifest_list(
     pulls_each_platform(empty_docker, f"{place}:list")
 
 
+@pytest.mark.everywhere
 def test_oci_index(empty_docker: Client, skopeo: Client, registry_server: Registry, repository: str) -> None:
     """Each platform is pulled from an OCI index that another client pushed."""
     name = f"{registry_server.host}/{repository}:multi"
@@ -217,6 +220,7 @@ def test_missing_tag(docker: Client, registry_server: Registry, repository: str)
     assert "manifest unknown" in docker.refused("pull", f"{place}:2")
 
 
+@pytest.mark.everywhere
 def test_login(docker: Client, protected_server: Registry, repository: str, home: Path) -> None:
     """Without a log-in and with a wrong password nothing goes; with the right one a push and a pull do."""
     docker = docker.having(DOCKER_CONFIG=str(home))

@@ -24,6 +24,7 @@ def helm(request: pytest.FixtureRequest, home: Path) -> Client:
     return helm
 
 
+@pytest.mark.everywhere
 def test_push_and_pull(helm: Client, registry_server: Registry, repository: str, home: Path) -> None:
     """A pushed chart comes back byte for byte, by its version and as the newest one; it is shown and rendered."""
     charts = f"oci://{registry_server.host}/{repository}"
@@ -51,6 +52,7 @@ def test_newest_version(helm: Client, registry_server: Registry, repository: str
     assert pulled == ["chart-1.0.0+build.5.tgz", "chart-0.10.0.tgz"]
 
 
+@pytest.mark.everywhere
 def test_login(helm: Client, protected_server: Registry, repository: str) -> None:
     """Without a log-in and with a wrong password nothing goes; with the right one a push and a pull do."""
     charts = f"oci://{protected_server.host}/{repository}"

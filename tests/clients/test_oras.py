@@ -39,6 +39,7 @@ def discovered(oras: Client, *arguments: str) -> dict[str, str]:
     return {referrer["digest"]: referrer["artifactType"] for referrer in referrers}
 
 
+@pytest.mark.everywhere
 def test_push_and_pull(
     oras: Client, artifact: str, registry_server: Registry, repository: str, home: Path
 ) -> None:
@@ -53,6 +54,7 @@ def test_push_and_pull(
     }
 
 
+@pytest.mark.everywhere
 def test_attach_and_discover(oras: Client, artifact: str, registry_server: Registry, repository: str) -> None:
     """Everything attached is discovered, one type when one is asked for, and comes along in a copy."""
     oras("attach", PLAIN, "--artifact-type", "example/table", artifact, "table.json")
@@ -111,6 +113,7 @@ def test_blob(oras: Client, registry_server: Registry, repository: str, home: Pa
     assert registry_server.ask("HEAD", f"{repository}/blobs/{digest}").status_code == 404
 
 
+@pytest.mark.everywhere
 def test_login(oras: Client, protected_server: Registry, repository: str) -> None:
     """Without a log-in and with a wrong password nothing goes; with the right one a push does."""
     name = f"{protected_server.host}/{repository}:1"

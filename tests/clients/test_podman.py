@@ -56,6 +56,7 @@ def layers(podman: Client, name: str) -> list[str]:
         ("v2s2", "application/vnd.docker.distribution.manifest.v2+json"),
     ],
 )
+@pytest.mark.everywhere
 def test_push_and_pull_five_layers(
     form: str,
     media_type: str,
@@ -164,6 +165,7 @@ def test_missing_tag(podman: Client, registry_server: Registry, repository: str)
     assert "manifest unknown" in podman.refused("pull", f"{place}:2")
 
 
+@pytest.mark.everywhere
 def test_login(podman: Client, protected_server: Registry, repository: str) -> None:
     """Without a log-in and with a wrong password nothing goes; with the right one a push and a pull do."""
     host, name = protected_server.host, f"{protected_server.host}/{repository}:1"

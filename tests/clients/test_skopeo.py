@@ -13,6 +13,7 @@ from .tools import Client
 
 
 @pytest.mark.parametrize("name", ["five", "debian"])
+@pytest.mark.everywhere
 def test_copy_there_and_back(
     name: str, skopeo: Client, registry_server: Registry, repository: str, home: Path
 ) -> None:
@@ -34,6 +35,7 @@ def test_copy_as_docker_schema_2(skopeo: Client, registry_server: Registry, repo
     assert json.loads(skopeo("inspect", "--raw", reference)) == manifest.document
 
 
+@pytest.mark.everywhere
 def test_index_with_all_platforms(skopeo: Client, registry_server: Registry, repository: str) -> None:
     """An index arrives with both of its images, and a platform can be picked from it."""
     reference = f"docker://{registry_server.host}/{repository}:multi"
@@ -90,6 +92,7 @@ def test_delete(skopeo: Client, registry_server: Registry, repository: str) -> N
     assert registry_server.complete(repository, "new").digest == image("busybox-arm64").digest
 
 
+@pytest.mark.everywhere
 def test_login(skopeo: Client, protected_server: Registry, repository: str) -> None:
     """Without a log-in and with a wrong password nothing goes; with the right one a push and a pull do."""
     host = protected_server.host

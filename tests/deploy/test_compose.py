@@ -8,9 +8,9 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trustme
 
 from tests.clients.tools import TOOLS, run
+from tests.replicas.nginx import configuration, write_certificate
 from tests.server import PROJECT
 
 if TYPE_CHECKING:
@@ -57,22 +57,7 @@ def test_secrets_have_no_default(missing: str) -> None:
 
 def test_nginx_reads_its_configuration(tmp_path: Path) -> None:
     """nginx finds nothing wrong with its configuration, once its certificate and the replicas' names are there."""
-    certificate = trustme.CA().issue_cert("registry.test")
-    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
-    text = (FOLDER / "nginx.conf").read_text().replace("/etc/nginx/tls", str(tmp_path))
-    for number in (1, 2):
-        assert f"server registry-{number}:5000" in text
-        text = text.replace(f"registry-{number}:5000", f"127.0.0.1:500{number}")
-    if "nginx/1.2" in nginx_version() and nginx_version() < "nginx/1.25":
-        text = text.replace("http2 on;", "").replace(
-            "443 ssl;", "443 ssl http2;"
-        )  # how it was said before 1.25.1
-    (tmp_path / "nginx.conf").write_text(text)
+    write_certificate(tmp_path)
+    replicas = ["127.0.0.1:5001", "127.0.0.1:5002"]
+    (tmp_path / "nginx.conf").write_text(configuration(tmp_path, replicas, ["127.0.0.1:443"]))
     run(["nginx", "-t", "-p", str(tmp_path), "-e", str(tmp_path / "log"), "-c", str(tmp_path / "nginx.conf")])
-
-
-def nginx_version() -> str:
-    """As nginx/1.22.1."""
-    done = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True)
-    return done.stderr.split()[2]

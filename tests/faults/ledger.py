@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import httpx
 
 _AT_A_TIME = 8
-_TYPES = {"accept": "*/*"}
+ANY_TYPE = {"accept": "*/*"}
 
 
 class Ledger:
@@ -39,6 +39,11 @@ class Ledger:
         """The one digest that a path must lead to; None where it may be another, or nothing."""
         possible = self._possible.get(path, frozenset())
         return next(iter(possible)) if len(possible) == 1 else None
+
+    def certain(self) -> list[tuple[str, str]]:
+        """Each path that must lead to one digest, with it."""
+        found = [(path, self.must_lead_to(path)) for path in self._possible]
+        return [(path, digest) for path, digest in found if digest is not None]
 
     def asked_to_delete(self, repository: str, digest: str) -> None:
         """A manifest is about to be deleted, and the tags that point to it with it."""
@@ -105,7 +110,7 @@ class Photograph:
 
 async def _pull(http: httpx.AsyncClient, path: str, like: str) -> str | None:
     """The digest of what is there, by its bytes; a HEAD or a header would only repeat what the rows say."""
-    answer = await http.get(path, headers=_TYPES)
+    answer = await http.get(path, headers=ANY_TYPE)
     if answer.status_code == 404:
         return None
     if answer.status_code != 200:

@@ -30,6 +30,7 @@ from registry.storage.objects.layout import (
 from registry.storage.objects.service import PART_BYTES, Bucket, Service
 from registry.storage.objects.store import ObjectStore
 from tests.s3 import REGION, S3Server
+from tests.s3_faults import faulty
 from tests.storage.contract import (
     CONTENT,
     DIGEST,
@@ -332,6 +333,22 @@ async def test_service_is_away(s3: S3Server, monkeypatch: pytest.MonkeyPatch) ->
         await away.open()
     with pytest.raises(Unavailable):
         await publish(away, "upload", CONTENT)
+
+
+@pytest.mark.parametrize("size", [10, 5 * service.PART_BYTES])
+async def test_service_fails_while_it_is_written_to(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """A service that fails in the middle of a segment, of one part or of many, is told of as one that is away."""
+    monkeypatch.setattr(service, "_RETRIES_MAX", 1)
+    async with faulty(s3.endpoint, 0) as proxy:
+        shaky = ObjectStore(replace(s3.new_bucket(), endpoint=proxy.endpoint))
+        async with shaky.stage("upload") as upload:
+            await upload.write(b"first")
+            proxy.share = 1
+            with pytest.raises(Unavailable):
+                await upload.write(bytes(size))
+                await upload.flush()
 
 
 async def test_wrong_key(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:

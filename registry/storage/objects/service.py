@@ -35,6 +35,7 @@ _RETRY_SECONDS_MAX: Final = 90
 _PING_SECONDS_MAX: Final = 5
 _SILENT_SECONDS_MAX: Final = 30
 _DELETE_AT_ONCE: Final = 1000
+_AWAY: Final = "the storage does not answer at the moment; try again"
 _ENDPOINTS: Final = {"s3": "endpoint", "gs": "base_url", "az": "endpoint"}
 
 log = logs.logger(__name__)
@@ -184,13 +185,13 @@ class Service:
 
     async def write(self, file: AsyncWritableFile, chunk: bytes) -> None:
         """Append; waits while PARTS_AT_ONCE parts are under way."""
-        with _told(), _never_missing():
+        with _writing():
             await file.write(chunk)
 
     async def complete(self, file: AsyncWritableFile, key: str, size: int) -> None:
         """Make the object, which has so many bytes."""
         try:
-            with _told(), _never_missing():
+            with _writing():
                 await file.close()
         except Unavailable:
             # It may have been made, and the answer lost: then to ask again was answered with "no such upload".
@@ -237,7 +238,7 @@ def _open(bucket: Bucket, retries_max: int, retry_seconds_max: float) -> object:
             "backoff": {
                 "init_backoff": timedelta(seconds=0.1),
                 "max_backoff": timedelta(seconds=10),
-                "base": 2,
+                "base": 4,  # a pause is chosen by chance, up to so many times the last one: it doubles on average
             },
         },
     )
@@ -254,7 +255,7 @@ async def _delete(store: Any, keys: list[str]) -> None:  # noqa: ANN401 - obstor
                 continue
 
 
-def _first_of(error: BaseError) -> str:
+def _first_of(error: BaseError | OSError) -> str:
     """What obstore says in words, without the insides that it adds."""
     return str(error).partition("\n\n")[0]
 
@@ -266,15 +267,22 @@ def _told() -> Iterator[None]:
         yield
     except GenericError as error:
         log.warning("object storage fails", error=_first_of(error))
-        raise Unavailable("the storage does not answer at the moment; try again") from error
+        raise Unavailable(_AWAY) from error
     except NotSupportedError as error:
         raise RuntimeError("the object storage service cannot do this") from error
 
 
 @contextmanager
-def _never_missing() -> Iterator[None]:
-    """While an object is being made, "not found" is said of its multipart upload, which somebody has ended."""
+def _writing() -> Iterator[None]:
+    """As `_told`, while an object is being made: there some failures are those of a file.
+
+    "Not found" is said of its multipart upload, which somebody has ended.
+    """
     try:
-        yield
+        with _told():
+            yield
     except FileNotFoundError as error:
         raise Unavailable("the storage has lost what was sent; try again") from error
+    except OSError as error:
+        log.warning("object storage fails", error=_first_of(error))
+        raise Unavailable(_AWAY) from error
