@@ -54,11 +54,15 @@ def _costs(rounds: Sequence[Round]) -> Result:
     operations, moved, seconds = (
         sum(one[what] for one in rounds) for what in ("operations", "bytes", "cpu_seconds")
     )
-    return {
+    costs = {
         "operations": operations,
         "cpu_us_per_operation": seconds / operations * 1e6,
         "cpu_seconds_per_gib": seconds / moved * GIB if moved else None,
     }
+    if "storage_cpu_seconds" in rounds[0] and moved:
+        stored = sum(one["storage_cpu_seconds"] for one in rounds)
+        costs["storage_cpu_seconds_per_gib"] = stored / moved * GIB
+    return costs
 
 
 def _median(rounds: Sequence[Round], value: Callable[[Round], float]) -> float:

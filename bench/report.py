@@ -32,6 +32,8 @@ def _told(result: dict[str, Any]) -> str:
         f"{rate(result):>12} {latency['p50']:8.2f} {latency['p99']:8.2f} {cost(result):>12} "
         f"{result['client_busy']:6.0%}{busy:1}"
     )
+    if "storage_cpu_seconds_per_gib" in result:
+        line += f"  storage {result['storage_cpu_seconds_per_gib']:.2f} s/GiB"
     if "ratio" not in result:
         return line
     return f"{line}  {result['ratio']:6.2f} {result['cpu_ratio'] or 0:6.2f}"

@@ -43,12 +43,14 @@ def reading(case: Case, there: Running, known: Known, job: dict[str, Any]) -> Ro
 
 
 def measured(there: Running, job: dict[str, Any]) -> Round:
-    """The load generator's summary, and what the job cost the server."""
-    before = processor_seconds(there.pids)
+    """The load generator's summary, and what the job cost the server, and its object storage where it has one."""
+    who = {"cpu_seconds": there.pids} | ({"storage_cpu_seconds": there.storage} if there.storage else {})
+    before = {name: processor_seconds(pids) for name, pids in who.items()}
     started = time.monotonic()
     summary = run(there, job)
     wall = time.monotonic() - started
-    return summary | {"cpu_seconds": processor_seconds(there.pids) - before, "wall_seconds": wall}
+    costs = {name: processor_seconds(pids) - before[name] for name, pids in who.items()}
+    return summary | costs | {"wall_seconds": wall}
 
 
 def settled(there: Running) -> Round:

@@ -25,12 +25,17 @@ _STOP_SECONDS_MAX = 60
 
 @dataclass(frozen=True)
 class Command:
-    """A command line, and where it runs. `beside`: processes that work for it, such as a database server."""
+    """A command line, and where it runs.
+
+    `beside`: processes that work for it, such as a database server. `storage`: those of its object storage, whose
+    cost is told apart.
+    """
 
     arguments: list[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path = PROJECT
     beside: tuple[int, ...] = ()
+    storage: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Server:
     authorization: str = ""
     fill: Callable[[Path], None] | None = None
     """Lays 100,000 tags and repositories into the folder, before a start."""
+    grow: Callable[[int, Path], None] | None = None
+    """Lays as many entries of each list there (see grown.py), before a start."""
     cases: tuple[str, ...] = ()
     """The only cases that it can do; empty: all."""
 
@@ -57,6 +64,7 @@ class Running:
     port: int
     pids: tuple[int, ...]
     start_seconds: float
+    storage: tuple[int, ...] = ()
 
     @property
     def address(self) -> str:
@@ -84,7 +92,8 @@ def running(server: Server, folder: Path) -> Iterator[Running]:
         )
     try:
         _wait(port, process, folder / "log")
-        yield Running(server, folder, port, (process.pid, *command.beside), time.monotonic() - started)
+        seconds = time.monotonic() - started
+        yield Running(server, folder, port, (process.pid, *command.beside), seconds, command.storage)
     finally:
         process.terminate()
         process.wait(_STOP_SECONDS_MAX)

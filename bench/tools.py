@@ -13,6 +13,8 @@ SERVER_CORE = str(_CORES[0])
 TWO_CORES = ",".join(map(str, _CORES[:2]))
 CLIENT_CORE = str(_CORES[-1])
 """Where there are but two cores, a server that uses both shares one with its clients."""
+STORAGE_CORE = str(_CORES[-2] if len(_CORES) > 2 else _CORES[-1])
+"""Where there are but two cores, object storage shares one with the clients, so that the registry has its own."""
 
 
 def tools_folder() -> Path:
