@@ -5,34 +5,26 @@ Rows are in SQLite, so that the store is all that differs from the registry with
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.ours import ours
-from bench.tools import STORAGE_CORE
+from bench.tools import STORAGE_CORE, starting_on
 from tests.s3 import running_s3
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import ExitStack
     from pathlib import Path
 
     from bench.servers import Command, Server
     from tests.s3 import S3Server
 
 
-@contextmanager
-def service() -> Iterator[S3Server]:
+def service(stack: ExitStack) -> S3Server:
     """The object storage, on a core other than the registry's."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {int(STORAGE_CORE)})  # all threads of what is started now inherit it
-    try:
-        with running_s3() as server:
-            os.sched_setaffinity(0, before)
-            yield server
-    finally:
-        os.sched_setaffinity(0, before)
+    with starting_on(STORAGE_CORE):
+        return stack.enter_context(running_s3())
 
 
 def on_objects(name: str, checkout: Path, started: Callable[[], S3Server], redirect: str) -> Server:

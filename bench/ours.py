@@ -10,9 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench import users
-from bench.processes import family
 from bench.servers import Command, Server
-from bench.tools import PROJECT, TWO_CORES
+from bench.tools import PROJECT, TWO_CORES, starting_on
 from tests.postgres import DURABLE, running_cluster
 
 if TYPE_CHECKING:
@@ -63,9 +62,8 @@ def on_postgres(checkout: Path, stack: ExitStack) -> Server:
 
     def command(folder: Path, port: int) -> Command:
         if not clusters:
-            clusters.append(stack.enter_context(running_cluster(DURABLE)))
-            for pid in family([clusters[0].pid]):
-                os.sched_setaffinity(pid, {int(server.cores)})
+            with starting_on(server.cores):
+                clusters.append(stack.enter_context(running_cluster(DURABLE)))
         inner = server.command(folder, port)
         environment = {**inner.environment, "REGISTRY_DATABASE__URL": _database(clusters[0], folder)}
         return replace(inner, environment=environment, beside=(clusters[0].pid,))

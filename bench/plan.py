@@ -39,6 +39,13 @@ _ESSENTIAL = (
 
 _GROWN = tuple(case.name for case in all_cases() if case.kind == "grown")
 _BESIDE_PEERS = tuple(case.name for case in all_cases() if case.kind != "grown")
+_REQUESTS = (
+    "manifest-get-tag",
+    "blob-head",
+    "push-blob-1k-64c",
+    "image-push-present-8c",
+    "image-push-new-8c",
+)
 _LARGE_BLOBS = tuple(
     f"{stem}-{size}"
     for stem in ("upload-monolithic", "upload-streamed", "blob-get")
@@ -71,6 +78,7 @@ def scale_suite() -> list[Comparison]:
     """What changes on the way from one process with files to many with Postgres and a bucket: docs/scaling.md."""
     return [
         Comparison("blobs", ("ours", "ours-s3", "ours-s3-redirect"), _LARGE_BLOBS),
+        Comparison("requests", ("ours-postgres", "ours"), _REQUESTS),
         Comparison("lists", ("ours", "ours-postgres"), _GROWN),
     ]
 
@@ -92,7 +100,7 @@ class Choice:
     """Servers by name; those that cannot be had are told apart."""
 
     def __init__(self, stack: ExitStack) -> None:
-        storage = cache(lambda: stack.enter_context(service()))
+        storage = cache(partial(service, stack))
         known: dict[str, Callable[[], Server]] = {
             "ours": partial(ours, "ours", PROJECT),
             "ours-2-cores": partial(two_workers, PROJECT),

@@ -43,8 +43,9 @@ def reading(case: Case, there: Running, known: Known, job: dict[str, Any]) -> Ro
 
 
 def measured(there: Running, job: dict[str, Any]) -> Round:
-    """The load generator's summary, and what the job cost the server, and its object storage where it has one."""
-    who = {"cpu_seconds": there.pids} | ({"storage_cpu_seconds": there.storage} if there.storage else {})
+    """The load generator's summary, and what the job cost the server, its database, its object storage."""
+    who = {"cpu_seconds": there.pids}
+    who |= {f"{name}_cpu_seconds": pids for name, pids in there.apart.items() if pids}
     before = {name: processor_seconds(pids) for name, pids in who.items()}
     started = time.monotonic()
     summary = run(there, job)

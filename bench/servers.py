@@ -27,8 +27,8 @@ _STOP_SECONDS_MAX = 60
 class Command:
     """A command line, and where it runs.
 
-    `beside`: processes that work for it, such as a database server. `storage`: those of its object storage, whose
-    cost is told apart.
+    `beside`: those of its database server, whose cost is its own and is told apart as well. `storage`: those of its
+    object storage, whose cost is only told apart.
     """
 
     arguments: list[str]
@@ -64,7 +64,8 @@ class Running:
     port: int
     pids: tuple[int, ...]
     start_seconds: float
-    storage: tuple[int, ...] = ()
+    apart: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Processes whose cost is told by itself, by what they are."""
 
     @property
     def address(self) -> str:
@@ -93,7 +94,8 @@ def running(server: Server, folder: Path) -> Iterator[Running]:
     try:
         _wait(port, process, folder / "log")
         seconds = time.monotonic() - started
-        yield Running(server, folder, port, (process.pid, *command.beside), seconds, command.storage)
+        apart = {"database": command.beside, "storage": command.storage}
+        yield Running(server, folder, port, (process.pid, *command.beside), seconds, apart)
     finally:
         process.terminate()
         process.wait(_STOP_SECONDS_MAX)
