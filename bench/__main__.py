@@ -16,7 +16,7 @@ from bench.cases import all_cases
 from bench.machine import machine
 from bench.measuring import Bench, Effort
 from bench.ours import ours
-from bench.plan import Choice, Comparison, comparisons, selected
+from bench.plan import SUITES, Choice, Comparison, comparisons, selected
 
 if TYPE_CHECKING:
     from bench.servers import Server
@@ -26,6 +26,7 @@ FULL = Effort(seconds=0.8, rounds=3)
 _EXAMPLES = """\
 python -m bench --quick                                   a subset, about three minutes
 python -m bench --output bench/results/full.json          everything, about twenty minutes
+python -m bench --suite scale --output bench/results/scale.json    files beside object storage, lists that grow
 python -m bench --only 'upload-*,v2' --servers ours,debian
 python -m bench --quick --servers ours --ours ../before   this checkout against another one of ours
 """
@@ -54,6 +55,7 @@ def _options() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    add("--suite", choices=SUITES, default="peers", help="beside other registries, or how ours scales")
     add("--quick", action="store_true", help="a subset of the cases, shorter rounds")
     add("--only", metavar="CASE,...", default="*", help="these cases, or patterns such as upload-*")
     add("--servers", metavar="NAME,...", help="these servers instead of those that are planned, ours first")
@@ -71,7 +73,8 @@ def _measure(options: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
     effort = Effort(options.seconds or default.seconds, options.rounds or default.rounds)
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory("", "registry-bench-", options.scratch)))
     choice = Choice(stack)
-    found: dict[str, Any] = {"machine": machine(), "effort": vars(effort), "versions": {}, "comparisons": {}}
+    found: dict[str, Any] = {"suite": options.suite, "machine": machine(), "effort": vars(effort)}
+    found |= {"versions": {}, "comparisons": {}}
     for comparison in _plan(options):
         servers = choice.servers(comparison.servers) + _others(options)
         found["versions"] = {server.name: server.version for server in servers} | found["versions"]
@@ -88,9 +91,10 @@ def _measure(options: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
 
 
 def _plan(options: argparse.Namespace) -> list[Comparison]:
-    planned = comparisons(quick=options.quick)
+    planned = comparisons(options.suite, quick=options.quick)
     if options.servers:
-        return [Comparison("chosen", tuple(options.servers.split(",")), planned[0].cases)]
+        cases = dict.fromkeys(name for comparison in planned for name in comparison.cases)
+        return [Comparison("chosen", tuple(options.servers.split(",")), tuple(cases))]
     return planned
 
 

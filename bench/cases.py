@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench import full
+from bench import full, grown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +28,9 @@ IMAGE = {
 }
 PRESENT = {**IMAGE, "kind": "present"}
 
-Kind = Literal["read", "write", "memory", "start", "list", "start-full"]
+Kind = Literal["read", "write", "memory", "start", "list", "start-full", "grown"]
 """`read`: on a store with a few things in it, `write` into an empty one, `memory` while that is done, `start` on an
-empty one; `list` what is in a full one, `start-full` on it."""
+empty one; `list` what is in a full one, `start-full` on it; `grown` on one with as many `entries` in each list."""
 
 
 @dataclass
@@ -56,11 +57,12 @@ class Case:
     quick: bool = False
     once: bool = False
     """One round is enough, since it takes long."""
+    entries: int = 0
 
 
 def all_cases() -> list[Case]:
     """Every case, in the order in which they are measured."""
-    return [*tiny(), *downloads(), *uploads(), *images(), *lists(), *starts_and_memory()]
+    return [*tiny(), *downloads(), *uploads(), *images(), *lists(), *starts_and_memory(), *grown_lists()]
 
 
 def tiny() -> list[Case]:
@@ -171,6 +173,26 @@ def starts_and_memory() -> list[Case]:
         memory("memory-push-blob-1m-64c", "1m", MANY, {"way": "docker"}),
         memory("memory-layer-10g", "10g", 1, {"way": "streamed", "operations": 1}),
     ]
+
+
+def grown_lists() -> list[Case]:
+    """Pages of 100 entries of lists that grow, by one client."""
+    return [
+        Case(
+            f"grown-{name}-{entries}",
+            "grown",
+            {"operation": "get"},
+            requests=partial(_asking_for, path),
+            entries=entries,
+            quick=entries <= 10_000,
+        )
+        for entries in grown.ENTRIES
+        for name, path in grown.pages(entries).items()
+    ]
+
+
+def _asking_for(path: str, _known: Known) -> list[dict[str, Any]]:
+    return [request(path)]
 
 
 def memory(name: str, size: str, clients: int, job: dict[str, Any]) -> Case:

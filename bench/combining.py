@@ -51,14 +51,21 @@ def _ratios(first: Result, other: Result) -> Result:
 
 def _costs(rounds: Sequence[Round]) -> Result:
     """Over all rounds: the system counts in hundredths of a second."""
-    operations, moved, seconds = (
-        sum(one[what] for one in rounds) for what in ("operations", "bytes", "cpu_seconds")
-    )
-    return {
+    operations, moved, seconds = (_sum(rounds, what) for what in ("operations", "bytes", "cpu_seconds"))
+    costs = {
         "operations": operations,
         "cpu_us_per_operation": seconds / operations * 1e6,
         "cpu_seconds_per_gib": seconds / moved * GIB if moved else None,
     }
+    if "storage_cpu_seconds" in rounds[0] and moved:
+        costs["storage_cpu_seconds_per_gib"] = _sum(rounds, "storage_cpu_seconds") / moved * GIB
+    if "database_cpu_seconds" in rounds[0]:
+        costs["database_cpu_us_per_operation"] = _sum(rounds, "database_cpu_seconds") / operations * 1e6
+    return costs
+
+
+def _sum(rounds: Sequence[Round], what: str) -> float:
+    return float(sum(one[what] for one in rounds))
 
 
 def _median(rounds: Sequence[Round], value: Callable[[Round], float]) -> float:

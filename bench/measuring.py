@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench import rounds
@@ -13,13 +14,14 @@ from bench.failures import Failed
 from bench.servers import Running, Server, running, scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from bench.combining import Result, Round
 
     Once = Callable[[Server, Case, dict[str, Any]], Round]
     Results = dict[str, dict[str, Result]]
+    LayOut = Callable[[Path], None]
 
 
 T = TypeVar("T")
@@ -57,6 +59,7 @@ class Bench:
             "start": self._on_empty_stores,
             "list": self._on_full_stores,
             "start-full": self._on_full_stores,
+            "grown": self._on_grown_stores,
         }
         results: Results = {}
         for way in dict.fromkeys(ways.values()):
@@ -94,22 +97,34 @@ class Bench:
 
     def _on_full_stores(self, cases: Sequence[Case]) -> Results:
         """All cases on one store of each server that can be filled."""
-        servers = [server for server in self._servers if server.fill]
+        return self._on_laid_out(cases, {server: server.fill for server in self._servers if server.fill})
+
+    def _on_grown_stores(self, cases: Sequence[Case]) -> Results:
+        """The same for each number of entries, one after the other."""
+        results: Results = {}
+        for entries in sorted({case.entries for case in cases}):
+            those = [case for case in cases if case.entries == entries]
+            lay_out = {server: partial(server.grow, entries) for server in self._servers if server.grow}
+            results |= self._on_laid_out(those, lay_out)
+        return results
+
+    def _on_laid_out(self, cases: Sequence[Case], lay_out: Mapping[Server, LayOut]) -> Results:
+        """On one store of each server, into which its rows are laid before the start."""
+        servers = list(lay_out)
         with ExitStack() as stack:
-            there = _prepared(servers, lambda server: self._full(stack, server))
+            there = _prepared(servers, lambda server: self._laid_out(stack, server, lay_out[server]))
 
             def once(server: Server, case: Case, job: dict[str, Any]) -> Round:
-                if case.kind == "list":
+                if case.kind != "start-full":
                     return rounds.reading(case, there(server), Known(), job)
                 with running(server, there(server).folder) as another:
                     return rounds.settled(another)
 
             return self._each_in_turn(cases, servers, once)
 
-    def _full(self, stack: ExitStack, server: Server) -> Running:
+    def _laid_out(self, stack: ExitStack, server: Server, lay_out: LayOut) -> Running:
         folder = stack.enter_context(scratch(self._folder, server.name))
-        assert server.fill is not None
-        server.fill(folder)
+        lay_out(folder)
         return stack.enter_context(running(server, folder))
 
     def _each_in_turn(self, cases: Sequence[Case], servers: Sequence[Server], once: Once) -> Results:

@@ -10,13 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench import users
-from bench.processes import family
 from bench.servers import Command, Server
-from bench.tools import PROJECT, TWO_CORES
+from bench.tools import PROJECT, TWO_CORES, starting_on
 from tests.postgres import DURABLE, running_cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import ExitStack
     from pathlib import Path
 
@@ -35,7 +34,8 @@ def ours(name: str, checkout: Path, settings: Mapping[str, str] | None = None) -
         }
         return Command([_python(checkout), "-m", "registry", "serve"], environment, checkout)
 
-    return Server(name, command, _version(checkout), fill=partial(_fill, checkout))
+    version, fill, grow = _version(checkout), partial(_fill, checkout), partial(_grow, checkout, command)
+    return Server(name, command, version, fill=fill, grow=grow)
 
 
 def two_workers(checkout: Path) -> Server:
@@ -56,26 +56,41 @@ def with_users(checkout: Path) -> Server:
 
 
 def on_postgres(checkout: Path, stack: ExitStack) -> Server:
-    """Rows in Postgres, which shares the server's core; its processor time counts."""
+    """Rows in Postgres, which shares the server's core; its processor time counts. One database for each folder."""
     server = ours("ours-postgres", checkout)
     clusters: list[Cluster] = []
 
     def command(folder: Path, port: int) -> Command:
         if not clusters:
-            clusters.append(stack.enter_context(running_cluster(DURABLE)))
-            for pid in family([clusters[0].pid]):
-                os.sched_setaffinity(pid, {int(server.cores)})
+            with starting_on(server.cores):
+                clusters.append(stack.enter_context(running_cluster(DURABLE)))
         inner = server.command(folder, port)
-        environment = {**inner.environment, "REGISTRY_DATABASE__URL": clusters[0].create_database()}
+        environment = {**inner.environment, "REGISTRY_DATABASE__URL": _database(clusters[0], folder)}
         return replace(inner, environment=environment, beside=(clusters[0].pid,))
 
-    return replace(server, command=command, fill=None)
+    return replace(server, command=command, fill=None, grow=partial(_grow, checkout, command))
+
+
+def _database(cluster: Cluster, folder: Path) -> str:
+    remembered = folder / "database"
+    if not remembered.exists():
+        remembered.write_text(cluster.create_database())
+    return remembered.read_text()
 
 
 def _fill(checkout: Path, folder: Path) -> None:
     """By the checkout's own code, which knows its tables."""
-    command = [_python(checkout), str(PROJECT / "bench" / "rows.py"), str(folder / "data")]
-    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    _run(checkout, "rows.py", str(folder / "data"), {})
+
+
+def _grow(checkout: Path, command: Callable[[Path, int], Command], entries: int, folder: Path) -> None:
+    """Into the database that the server will be told to use."""
+    _run(checkout, "grown_rows.py", str(entries), command(folder, 0).environment)
+
+
+def _run(checkout: Path, program: str, argument: str, settings: Mapping[str, str]) -> None:
+    command = [_python(checkout), str(PROJECT / "bench" / program), argument]
+    environment = {**os.environ, "PYTHONPATH": str(checkout), **settings}
     subprocess.run(command, cwd=checkout, env=environment, check=True)
 
 

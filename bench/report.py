@@ -32,6 +32,7 @@ def _told(result: dict[str, Any]) -> str:
         f"{rate(result):>12} {latency['p50']:8.2f} {latency['p99']:8.2f} {cost(result):>12} "
         f"{result['client_busy']:6.0%}{busy:1}"
     )
+    line += "".join(f"  {told}" for told in apart(result))
     if "ratio" not in result:
         return line
     return f"{line}  {result['ratio']:6.2f} {result['cpu_ratio'] or 0:6.2f}"
@@ -56,6 +57,16 @@ def cost(result: dict[str, Any]) -> str:
     if in_bytes(result):
         return f"{result['cpu_seconds_per_gib']:.2f} s/GiB"
     return f"{result['cpu_us_per_operation']:,.0f} us"
+
+
+def apart(result: dict[str, Any]) -> list[str]:
+    """What of the cost is the database's, and what object storage had to pay besides."""
+    told = []
+    if "database_cpu_us_per_operation" in result:
+        told.append(f"database {result['database_cpu_us_per_operation']:,.0f} us")
+    if "storage_cpu_seconds_per_gib" in result:
+        told.append(f"storage {result['storage_cpu_seconds_per_gib']:.2f} s/GiB")
+    return told
 
 
 def in_bytes(result: dict[str, Any]) -> bool:

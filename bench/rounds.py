@@ -43,12 +43,15 @@ def reading(case: Case, there: Running, known: Known, job: dict[str, Any]) -> Ro
 
 
 def measured(there: Running, job: dict[str, Any]) -> Round:
-    """The load generator's summary, and what the job cost the server."""
-    before = processor_seconds(there.pids)
+    """The load generator's summary, and what the job cost the server, its database, its object storage."""
+    who = {"cpu_seconds": there.pids}
+    who |= {f"{name}_cpu_seconds": pids for name, pids in there.apart.items() if pids}
+    before = {name: processor_seconds(pids) for name, pids in who.items()}
     started = time.monotonic()
     summary = run(there, job)
     wall = time.monotonic() - started
-    return summary | {"cpu_seconds": processor_seconds(there.pids) - before, "wall_seconds": wall}
+    costs = {name: processor_seconds(pids) - before[name] for name, pids in who.items()}
+    return summary | costs | {"wall_seconds": wall}
 
 
 def settled(there: Running) -> Round:

@@ -25,12 +25,17 @@ _STOP_SECONDS_MAX = 60
 
 @dataclass(frozen=True)
 class Command:
-    """A command line, and where it runs. `beside`: processes that work for it, such as a database server."""
+    """A command line, and where it runs.
+
+    `beside`: those of its database server, whose cost is its own and is told apart as well. `storage`: those of its
+    object storage, whose cost is only told apart.
+    """
 
     arguments: list[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path = PROJECT
     beside: tuple[int, ...] = ()
+    storage: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Server:
     authorization: str = ""
     fill: Callable[[Path], None] | None = None
     """Lays 100,000 tags and repositories into the folder, before a start."""
+    grow: Callable[[int, Path], None] | None = None
+    """Lays as many entries of each list there (see grown.py), before a start."""
     cases: tuple[str, ...] = ()
     """The only cases that it can do; empty: all."""
 
@@ -57,6 +64,8 @@ class Running:
     port: int
     pids: tuple[int, ...]
     start_seconds: float
+    apart: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Processes whose cost is told by itself, by what they are."""
 
     @property
     def address(self) -> str:
@@ -84,7 +93,9 @@ def running(server: Server, folder: Path) -> Iterator[Running]:
         )
     try:
         _wait(port, process, folder / "log")
-        yield Running(server, folder, port, (process.pid, *command.beside), time.monotonic() - started)
+        seconds = time.monotonic() - started
+        apart = {"database": command.beside, "storage": command.storage}
+        yield Running(server, folder, port, (process.pid, *command.beside), seconds, apart)
     finally:
         process.terminate()
         process.wait(_STOP_SECONDS_MAX)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROJECT = Path(__file__).parents[1]
 _CORES = sorted(os.sched_getaffinity(0))
@@ -13,6 +18,19 @@ SERVER_CORE = str(_CORES[0])
 TWO_CORES = ",".join(map(str, _CORES[:2]))
 CLIENT_CORE = str(_CORES[-1])
 """Where there are but two cores, a server that uses both shares one with its clients."""
+STORAGE_CORE = str(_CORES[-2] if len(_CORES) > 2 else _CORES[-1])
+"""Where there are but two cores, object storage shares one with the clients, so that the registry has its own."""
+
+
+@contextmanager
+def starting_on(core: str) -> Iterator[None]:
+    """What is started within, with all its threads and children, stays on this core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {int(core)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def tools_folder() -> Path:

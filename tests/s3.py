@@ -38,6 +38,8 @@ class S3Server:
         self.endpoint = endpoint
         self.access_key = access_key
         self.secret_key = secret_key
+        self.pid = 0
+        """The process that does the work, once it runs."""
         self._numbers = itertools.count(1)
 
     @property
@@ -91,6 +93,7 @@ def running_s3() -> Iterator[S3Server]:
                 cwd=folder,
                 env={"HOME": str(folder), "PATH": os.environ["PATH"]},
             )
+        server.pid = process.pid
         try:
             wait_until_refused(server.endpoint, process, folder / "log")
             yield server

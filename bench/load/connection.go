@@ -24,6 +24,7 @@ type connection struct {
 	reader  *bufio.Reader
 	scratch []byte
 	last    string // the digest pushed last
+	sent    int    // how often it was sent elsewhere for the bytes
 }
 
 // response is what of an answer is looked at.
@@ -31,6 +32,7 @@ type response struct {
 	status   int
 	length   int64 // -1: chunked
 	location string
+	host     string // that of the location, where it names one
 	closing  bool
 }
 
@@ -130,7 +132,7 @@ func (r *response) note(line []byte) {
 		}
 	case 'l':
 		if value, ok := header(line, "location:"); ok {
-			r.location = relative(value)
+			r.location, r.host = apart(value)
 		}
 	}
 }
@@ -142,12 +144,12 @@ func header(line []byte, name string) (string, bool) {
 	return string(bytes.TrimSpace(line[len(name):])), true
 }
 
-// relative takes away scheme and host, which some registries put in front.
-func relative(location string) string {
+// apart takes away scheme and host, which some registries put in front.
+func apart(location string) (path, host string) {
 	if parsed, err := url.Parse(location); err == nil {
-		return parsed.RequestURI()
+		return parsed.RequestURI(), parsed.Host
 	}
-	return location
+	return location, ""
 }
 
 func (c *connection) skipBody(length int64) error {

@@ -16,12 +16,13 @@ type getter struct {
 	requests   []Request
 	heads      [][]byte
 	client     int
+	elsewhere  map[string]*connection // where bytes were, by host
 }
 
-func newGetter(job *Job, connection *connection, client int) *getter {
-	g := &getter{connection: connection, requests: job.Requests, client: client}
+func newGetter(job *Job, own *connection, client int) *getter {
+	g := &getter{connection: own, requests: job.Requests, client: client, elsewhere: map[string]*connection{}}
 	for _, request := range job.Requests {
-		g.heads = append(g.heads, connection.head(request.Method, request.Path, request.Headers))
+		g.heads = append(g.heads, own.head(request.Method, request.Path, request.Headers))
 	}
 	return g
 }
@@ -30,6 +31,9 @@ func (g *getter) get(number int) (int64, error) {
 	turn := (number + g.client) % len(g.requests)
 	request := &g.requests[turn]
 	answer, err := g.connection.exchange(g.heads[turn], nil, request.Method == "HEAD")
+	if err == nil && answer.status == 307 {
+		answer, err = g.follow(request, answer)
+	}
 	if err == nil && answer.status != request.Status {
 		err = fmt.Errorf("status %d", answer.status)
 	}
@@ -37,4 +41,19 @@ func (g *getter) get(number int) (int64, error) {
 		return 0, fmt.Errorf("%s %s: %w", request.Method, request.Path, err)
 	}
 	return max(answer.length, 0), nil
+}
+
+// follow fetches what the registry does not send itself, on a connection that is kept too, and without its password.
+func (g *getter) follow(request *Request, answer response) (response, error) {
+	there := g.elsewhere[answer.host]
+	if there == nil {
+		var err error
+		if there, err = dial(answer.host, ""); err != nil {
+			return answer, err
+		}
+		g.elsewhere[answer.host] = there
+	}
+	g.connection.sent++
+	head := there.head(request.Method, answer.location, request.Headers)
+	return there.exchange(head, nil, request.Method == "HEAD")
 }

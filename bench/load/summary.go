@@ -15,7 +15,8 @@ type Summary struct {
 	Seconds       float64            `json:"seconds"`
 	ClientSeconds float64            `json:"client_cpu_seconds"`
 	Latency       map[string]float64 `json:"latency_ms"`
-	Last          string             `json:"last"` // the digest that the first client pushed last
+	Last          string             `json:"last"`      // the digest that the first client pushed last
+	Redirects     int                `json:"redirects"` // how often a client was sent elsewhere for the bytes
 }
 
 func summarise(workers []*worker, taken time.Duration) error {
@@ -27,6 +28,7 @@ func summarise(workers []*worker, taken time.Duration) error {
 		}
 		latencies = append(latencies, worker.latencies...)
 		summary.Bytes += worker.bytes
+		summary.Redirects += worker.connection.sent
 	}
 	slices.Sort(latencies)
 	summary.Operations = len(latencies)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench import page
+from bench import tables
 from bench.cases import MIB, all_cases
 from bench.chart import Line, Panel, drawing
 from bench.combining import combined
@@ -66,7 +66,7 @@ def test_full_store_has_tags(found: dict[str, Any]) -> None:
 def test_page_tells_the_result(found: dict[str, Any]) -> None:
     """Each case has its row in the table, and the targets that need no peer their verdict."""
     cases = found["comparisons"]["chosen"]
-    table = page.comparison("chosen", cases)
+    table = tables.comparison("chosen", cases)
     assert all(f"| {name} |" in table for name in CASES)
     assert {verdict.case for verdict in verdicts(cases)} == {"manifest-get-tag", "start"}
 

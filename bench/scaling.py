@@ -1,0 +1,106 @@
+"""What docs/scaling.md tells of a result of the suite of scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from bench import grown
+from bench.cases import MIB, SIZES
+from bench.chart import Line, Panel
+from bench.tables import measured, series, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DATABASES: Final = {"ours": "SQLite", "ours-postgres": "Postgres"}
+_BLOBS: Final = {
+    "upload-monolithic": "push in one PUT",
+    "upload-streamed": "push in a PATCH",
+    "blob-get": "pull",
+}
+_LISTS: Final = {"tags-middle": "tags", "catalog-middle": "catalog", "referrers": "referrers"}
+FLAT_MAX: Final = 3
+"""How many times as much a page may cost in the largest list as in the smallest."""
+
+Cases = dict[str, dict[str, Any]]
+
+
+def texts(found: dict[str, Any]) -> dict[str, str]:
+    """The page's parts, by mark."""
+    told = {"measured": measured(found)}
+    if blobs := found["comparisons"].get("blobs"):
+        told["blobs"] = table(blobs)
+    if requests := found["comparisons"].get("requests"):
+        told["requests"] = table(requests)
+    if lists := found["comparisons"].get("lists"):
+        told["lists"] = lists_table(lists)
+    return told
+
+
+def pictures(comparisons: dict[str, Cases]) -> dict[str, list[Panel]]:
+    """Its pictures, by the name of their files."""
+    drawn = {}
+    if blobs := comparisons.get("blobs"):
+        drawn["blobs"] = [_against_size(blobs, stem, title) for stem, title in _BLOBS.items()]
+    if lists := comparisons.get("lists"):
+        drawn["lists"] = [_against_entries(lists, server, name) for server, name in _DATABASES.items()]
+    return drawn
+
+
+def lists_table(cases: Cases) -> str:
+    """A row for each list and database, a column for each length; last, how flat it is."""
+    heads = [*(f"{entries:,}" for entries in _lengths(cases)), "last / first"]
+    return "\n".join(
+        [
+            f"| page of 100 | database | {' | '.join(heads)} |",
+            "| --- " * (len(heads) + 2) + "|",
+            *_rows(cases),
+        ]
+    )
+
+
+def growth(cases: Cases, page: str, server: str) -> tuple[float, float]:
+    """How many times the median latency, and the processor time, of the smallest list the largest one takes."""
+    lengths = _lengths(cases)
+    first, last = (cases[f"grown-{page}-{entries}"][server] for entries in (lengths[0], lengths[-1]))
+    return (
+        last["latency_ms"]["p50"] / first["latency_ms"]["p50"],
+        last["cpu_us_per_operation"] / first["cpu_us_per_operation"],
+    )
+
+
+def _lengths(cases: Cases) -> list[int]:
+    """Those of the lists that were measured."""
+    return [entries for entries in grown.ENTRIES if f"grown-tags-first-{entries}" in cases]
+
+
+def _rows(cases: Cases) -> Iterator[str]:
+    for page in grown.pages(grown.ENTRIES[0]):
+        for server, database in _DATABASES.items():
+            cells = [_cell(cases[f"grown-{page}-{entries}"][server]) for entries in _lengths(cases)]
+            latency, cost = growth(cases, page, server)
+            verdict = f"{latency:.2f}<br><br>{cost:.2f}"
+            told = verdict if max(latency, cost) <= FLAT_MAX else f"**{verdict}**"
+            yield f"| {page.replace('-', ', ')} | {database} | {' | '.join(cells)} | {told} |"
+
+
+def _cell(result: dict[str, Any]) -> str:
+    latency = result["latency_ms"]
+    return (
+        f"{latency['p50']:.2f} / {latency['p99']:.2f} ms<br>{result['per_second']:,.0f} /s<br>"
+        f"{result['cpu_us_per_operation']:,.0f} us"
+    )
+
+
+def _against_size(cases: Cases, stem: str, title: str) -> Panel:
+    at = {SIZES[size] // MIB: cases.get(f"{stem}-{size}", {}) for size in ("1m", "100m", "1g")}
+    lines = [Line(name, points) for name, points in series(at, "mib_per_second")]
+    return Panel(title, "MiB", "MiB a second", lines)
+
+
+def _against_entries(cases: Cases, server: str, database: str) -> Panel:
+    lines = []
+    for page, name in _LISTS.items():
+        at = {entries: {server: cases[f"grown-{page}-{entries}"][server]} for entries in _lengths(cases)}
+        lines += [Line(name, points) for _, points in series(at, "cpu_us_per_operation")]
+    return Panel(f"processor time of a page, {database}", "entries in the list", "us", lines)
