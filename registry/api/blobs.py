@@ -60,7 +60,6 @@ class BlobResponse(Response):
     """Sends a blob, or a part of it, piece by piece; the blob stays open while it does."""
 
     def __init__(self, call: Call, digest: Digest) -> None:
-        super().__init__()
         self._call = call
         self._digest = digest
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from registry.operations.hashing import RunningHashes
+from registry.operations.small import SmallBlobs
 from registry.policy.redirection import RedirectRules
 
 if TYPE_CHECKING:
@@ -29,10 +30,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """A registry; nothing in it is known to this process alone but running hashes, which can be made again."""
+    """A registry; nothing in it is known to this process alone but what can be had again."""
 
     database: Database
     store: BlobStore
     access: AccessRules
     settings: Settings
     hashes: RunningHashes = field(default_factory=RunningHashes)
+    small: SmallBlobs = field(default_factory=SmallBlobs)
