@@ -16,7 +16,6 @@ import errno
 import fcntl
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
@@ -32,7 +31,7 @@ from registry.storage.contract import (
     StagedUpload,
     StoredBlob,
 )
-from registry.threads import in_thread
+from registry.threads import Threads, in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -56,7 +55,7 @@ class FilesystemStore:
         self._directory = directory
         self._blobs = directory / "blobs"
         self._uploads = directory / "uploads"
-        self._threads = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="store")
+        self._threads = Threads(_THREADS_MAX, "store")
         self.description = str(directory)
 
     async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
@@ -70,7 +69,7 @@ class FilesystemStore:
 
     def close(self) -> None:
         """See the contract."""
-        self._threads.shutdown()
+        self._threads.close()
 
     async def open(self) -> None:
         """Make the folders, durably; OSError where that cannot be done."""
