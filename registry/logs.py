@@ -154,22 +154,14 @@ _lines = _Lines()
 atexit.register(_lines.flush)  # of a loop that ended in the middle of a turn
 
 
-def access_log() -> AccessLog:
-    """What writes a line for each request, as logging is configured now.
+def access_log() -> AccessLog | None:
+    """What writes a line for each request, as logging is configured now; None where no such line is wanted.
 
     A request is most of what is ever logged, so that as JSON it takes the shortest way, past structlog's processors.
     """
-    if quiet.get():
-        return _no_access
-    if _render_json in structlog.get_config()["processors"] and logging.getLogger().isEnabledFor(
-        logging.INFO
-    ):
-        return _json_access
-    return _access
-
-
-def _no_access(**facts: object) -> None:
-    """Whoever is quiet tells of no request."""
+    if quiet.get() or not logging.getLogger().isEnabledFor(logging.INFO):
+        return None
+    return _json_access if _render_json in structlog.get_config()["processors"] else _access
 
 
 def _access(**facts: object) -> None:

@@ -175,6 +175,7 @@ def access_lines(*facts: dict[str, object]) -> list[dict[str, object]]:
 
     async def log() -> None:
         write = logs.access_log()
+        assert write is not None
         for fact in facts:
             write(**fact)
         assert said.getvalue() == ""  # all of one turn of the loop leave together
@@ -203,7 +204,9 @@ def test_access_line() -> None:
 def test_access_line_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """For people, a request's line looks as every other one does."""
     logs.configure("info", "console")
-    logs.access_log()(path="/v2/", status=200)
+    write = logs.access_log()
+    assert write is not None
+    write(path="/v2/", status=200)
     assert "request" in (said := capsys.readouterr().err)
     assert "status=200" in said
 
@@ -211,4 +214,4 @@ def test_access_line_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_access_lines() -> None:
     """Whoever wants warnings only is not told of each request."""
     logs.configure("warning", "json")
-    assert access_lines({"path": "/v2/", "status": 200}) == []
+    assert logs.access_log() is None

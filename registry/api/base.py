@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -13,11 +13,13 @@ from registry.operations import health
 if TYPE_CHECKING:
     from registry.api.call import Call
 
+_EMPTY: Final = ((b"content-length", b"2"), (b"content-type", b"application/json"))
+
 
 async def ping(call: Call) -> Response:
     """200: this is a registry, and the caller may use it. podman and dockerd look for a challenge only here."""
     del call
-    return Answer(200, {"content-length": "2", "content-type": "application/json"}, b"{}")
+    return Answer(200, _EMPTY, b"{}")
 
 
 async def front(call: Call) -> Response:

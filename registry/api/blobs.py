@@ -11,6 +11,7 @@ from registry.api.answer import Answer
 from registry.api.body import ClientGone
 from registry.api.caching import content_headers, is_unchanged, range_applies
 from registry.api.client import client_address
+from registry.api.headers import NO_SNIFFING
 from registry.api.ranges import ByteRange, parse_range
 from registry.oci.digest import Digest
 from registry.operations import blobs
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
     from registry.api.body import Body
     from registry.api.call import Call
+    from registry.api.headers import RawHeader
     from registry.operations.blobs import BlobReader
 
-OCTETS = "application/octet-stream"
+_OCTETS: Final = (b"content-type", b"application/octet-stream")
+_RANGES: Final = (b"accept-ranges", b"bytes")
 
 _ZERO_COPY: Final = "http.response.zerocopysend"
 """The ASGI extension by which a server lets the kernel send from a file. Our own server ends a connection that takes
@@ -38,7 +41,7 @@ async def head(call: Call) -> Response:
     headers = _headers(digest)
     if is_unchanged(call.headers, digest):
         return Answer(304, headers)
-    return Answer(200, headers | {"content-length": str(size), "content-type": OCTETS})
+    return Answer(200, [*headers, (b"content-length", b"%d" % size), _OCTETS])
 
 
 async def get(call: Call) -> Response:
@@ -60,7 +63,6 @@ class BlobResponse(Response):
     """Sends a blob, or a part of it, piece by piece; the blob stays open while it does."""
 
     def __init__(self, call: Call, digest: Digest) -> None:
-        super().__init__()
         self._call = call
         self._digest = digest
 
@@ -124,12 +126,11 @@ def _piece(content: bytes, *, last: bool) -> dict[str, object]:
 
 
 def _start(digest: Digest, size: int, part: ByteRange | None) -> dict[str, object]:
-    headers = _headers(digest) | {"content-type": OCTETS}
+    headers = [*_headers(digest), _OCTETS]
     if part is not None:
-        headers["content-range"] = part.content_range(size)
-    headers["content-length"] = str(part.length if part else size)
-    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    return {"type": "http.response.start", "status": 206 if part else 200, "headers": raw}
+        headers.append((b"content-range", part.content_range(size).encode("ascii")))
+    headers.append((b"content-length", b"%d" % (part.length if part else size)))
+    return {"type": "http.response.start", "status": 206 if part else 200, "headers": headers}
 
 
 async def _elsewhere(call: Call, blob: BlobReader, scope: Scope) -> str | None:
@@ -138,19 +139,15 @@ async def _elsewhere(call: Call, blob: BlobReader, scope: Scope) -> str | None:
     return await blobs.redirect(call.registry, blob, client)
 
 
-def _redirect_headers(digest: Digest, location: str) -> dict[str, str]:
+def _redirect_headers(digest: Digest, location: str) -> list[RawHeader]:
     # Not to be kept: the link is good for a while only, and only for who may read the blob here.
-    return {
-        "location": location,
-        "docker-content-digest": digest,
-        "cache-control": "no-store",
-        "content-length": "0",
-    }
+    return [
+        (b"location", location.encode("latin-1")),
+        (b"docker-content-digest", digest.encode("ascii")),
+        (b"cache-control", b"no-store"),
+        (b"content-length", b"0"),
+    ]
 
 
-def _headers(digest: Digest) -> dict[str, str]:
-    # nosniff: what somebody pushed must not become a page of this host in somebody's browser.
-    return content_headers(digest, immutable=True) | {
-        "accept-ranges": "bytes",
-        "x-content-type-options": "nosniff",
-    }
+def _headers(digest: Digest) -> list[RawHeader]:
+    return [*content_headers(digest, immutable=True), _RANGES, NO_SNIFFING]

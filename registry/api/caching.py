@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from registry.api.headers import Headers
+    from registry.api.headers import Headers, RawHeader
     from registry.oci.digest import Digest
 
-_FOREVER: Final = "max-age=31536000, immutable"
-_ASK_AGAIN: Final = "no-cache"
+_FOREVER: Final = (b"cache-control", b"max-age=31536000, immutable")
+_ASK_AGAIN: Final = (b"cache-control", b"no-cache")
 
 
-def content_headers(digest: Digest, *, immutable: bool) -> dict[str, str]:
+def content_headers(digest: Digest, *, immutable: bool) -> list[RawHeader]:
     """`immutable`: it was asked for by digest, not by a tag that may move."""
-    return {
-        "docker-content-digest": digest,
-        "etag": f'"{digest}"',
-        "cache-control": _FOREVER if immutable else _ASK_AGAIN,
-    }
+    raw = digest.encode("ascii")
+    return [
+        (b"docker-content-digest", raw),
+        (b"etag", b'"%b"' % raw),
+        _FOREVER if immutable else _ASK_AGAIN,
+    ]
 
 
 def is_unchanged(headers: Headers, digest: Digest) -> bool:

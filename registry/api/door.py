@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -55,10 +54,13 @@ log = logs.logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DoorSettings:
-    """`log_access`: is told the facts of each request. `trusted_proxies`: whose word about the client is believed."""
+    """`log_access`: is told the facts of each request, if given.
+
+    `trusted_proxies`: whose word about the client is believed.
+    """
 
     body_idle_seconds_max: float
-    log_access: Callable[..., None]
+    log_access: Callable[..., None] | None
     trusted_proxies: Sequence[IPv4Network | IPv6Network] = ()
 
 
@@ -92,16 +94,9 @@ class Door:
             log.warning("cut off: the server stops and its time is up", id=exchange.request_id)
             raise
         finally:
-            self._settings.log_access(
-                id=exchange.request_id,
-                method=scope["method"],
-                path=scope["path"],
-                status=499 if exchange.gone else exchange.status,
-                bytes_in=body.received,
-                bytes_out=exchange.sent,
-                seconds=round(time.perf_counter() - exchange.started_at, 6),
-                client=client_address(scope, headers, self._settings.trusted_proxies),
-            )
+            if self._settings.log_access is not None:
+                client = client_address(scope, headers, self._settings.trusted_proxies)
+                self._settings.log_access(**exchange.facts(scope, body), client=client)
 
     async def _answer(self, scope: Scope, headers: Headers, body: Body, exchange: Exchange) -> None:
         try:

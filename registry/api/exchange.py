@@ -6,9 +6,13 @@ import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from starlette.types import Message, Send
+    from starlette.types import Message, Scope, Send
+
+    from registry.api.body import Body
 
 _API_VERSION: Final = (b"docker-distribution-api-version", b"registry/2.0")
+_CLIENT_GONE: Final = 499
+"""As nginx logs it: nobody was there to be answered."""
 
 
 class Exchange:
@@ -26,6 +30,18 @@ class Exchange:
         self.hold_back_end = False
         self._head = method == "HEAD"  # whose body the server keeps to itself
         self._send = send
+
+    def facts(self, scope: Scope, body: Body) -> dict[str, object]:
+        """What the log tells of the request, now that it has ended."""
+        return {
+            "id": self.request_id,
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": _CLIENT_GONE if self.gone else self.status,
+            "bytes_in": body.received,
+            "bytes_out": self.sent,
+            "seconds": round(time.perf_counter() - self.started_at, 6),
+        }
 
     async def send(self, message: Message) -> None:
         """Pass the message on to the server."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Final, overload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+RawHeader = tuple[bytes, bytes]
+"""A header as ASGI has it: its name in lower case, and its value."""
+
+NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
+"""What somebody pushed must not become a page of this host in somebody's browser."""
 
 
 class Headers:
@@ -13,7 +19,7 @@ class Headers:
 
     __slots__ = ("_raw",)
 
-    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, raw: Sequence[RawHeader]) -> None:
         self._raw = dict(reversed(raw))
 
     def __contains__(self, name: str) -> bool:

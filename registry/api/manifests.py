@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from registry.api.answer import Answer
 from registry.api.caching import content_headers, is_unchanged
+from registry.api.headers import NO_SNIFFING
 from registry.oci.digest import Digest
 from registry.oci.errors import ManifestTooLarge
 from registry.oci.manifest import Manifest
@@ -29,9 +30,11 @@ async def get(call: Call) -> Response:
     headers = content_headers(found.digest, immutable=isinstance(reference, Digest))
     if is_unchanged(call.headers, found.digest):
         return Answer(304, headers)
-    headers["content-type"] = found.media_type
-    headers["content-length"] = str(found.size)
-    headers["x-content-type-options"] = "nosniff"
+    headers += [
+        (b"content-type", found.media_type.encode("latin-1")),
+        (b"content-length", b"%d" % found.size),
+        NO_SNIFFING,
+    ]
     return Answer(200, headers, found.content or b"")
 
 

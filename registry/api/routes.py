@@ -1,6 +1,7 @@
 """The route table: each path, its methods, the specification's row, and what the caller must be allowed to do.
 
 Names contain slashes, so a path is recognised by its end: whatever stands before `/manifests/<reference>` is the name.
+Paths are tried in this order, so those that are asked for most stand first.
 """
 
 from __future__ import annotations
@@ -67,6 +68,12 @@ ROUTES: Final[Sequence[Route]] = (
         DELETE=Endpoint(manifests.delete, Action.DELETE, "end-9"),
     ),
     _route(
+        _NAME + r"/blobs/(?!uploads\Z)(?P<parameter>[^/]+)",
+        GET=Endpoint(blobs.get, Action.PULL, "end-2"),
+        HEAD=Endpoint(blobs.head, Action.PULL, "end-2"),
+        DELETE=Endpoint(blobs.delete, Action.DELETE, "end-10"),
+    ),
+    _route(
         _NAME + r"/blobs/uploads/?",
         POST=Endpoint(uploads.post, Action.PUSH, "end-4a, end-4b, end-4c, end-11"),
     ),
@@ -77,12 +84,6 @@ ROUTES: Final[Sequence[Route]] = (
         PATCH=Endpoint(uploads.patch, Action.PUSH, "end-5"),
         PUT=Endpoint(uploads.put, Action.PUSH, "end-6"),
         DELETE=Endpoint(uploads.delete, Action.PUSH, "end-14"),
-    ),
-    _route(
-        _NAME + r"/blobs/(?P<parameter>[^/]+)",
-        GET=Endpoint(blobs.get, Action.PULL, "end-2"),
-        HEAD=Endpoint(blobs.head, Action.PULL, "end-2"),
-        DELETE=Endpoint(blobs.delete, Action.DELETE, "end-10"),
     ),
     _route(
         _NAME + r"/tags/list",

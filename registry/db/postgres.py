@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from registry.db.database import Database
 from registry.oci.errors import RegistryError, StorageFull, Unavailable
-from registry.threads import in_thread as finish_in_thread
+from registry.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -86,9 +86,9 @@ class PostgresDatabase(Database):
         """See Database; an advisory lock, which Postgres takes from a connection that ends."""
         held = ExitStack()
         try:
-            yield await finish_in_thread(self._threads, self._try_lock, task, held)
+            yield await in_thread(None, self._try_lock, task, held)
         finally:
-            await finish_in_thread(self._threads, held.close)
+            await in_thread(None, held.close)
 
     def close(self) -> None:
         """See Database."""

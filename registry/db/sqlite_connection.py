@@ -26,19 +26,16 @@ class SqliteConnection:
     """Begins and ends transactions by the driver: by SQLAlchemy it would cost more than most queries do.
 
     SQLAlchemy does not know of these transactions, so what it believes to have begun is forgotten after each.
+    `connection` may be used without one, for one statement, a prepared one.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._connection: Connection = engine.connect()
-        driver: Any = self._connection.connection.driver_connection
+        self.connection: Connection = engine.connect()
+        driver: Any = self.connection.connection.driver_connection
         self._driver: sqlite3.Connection = driver
         self._durable = True  # as the engine makes them
-        self._connection.info[OWNED] = True
-        self._connection.execution_options(**{DRIVER: self._driver})
-
-    def look(self, query: Callable[[Connection], T]) -> T:
-        """What `query` returns, which runs one statement, a prepared one: then no transaction is needed."""
-        return query(self._connection)
+        self.connection.info[OWNED] = True
+        self.connection.execution_options(**{DRIVER: self._driver})
 
     def read(self, query: Callable[[Connection], T]) -> T:
         """What `query` returns, from one state of the database."""
@@ -66,19 +63,19 @@ class SqliteConnection:
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        self.connection.close()
 
     def _run(self, begin: str, query: Callable[[Connection], T]) -> T:
         driver = self._driver
         driver.execute(begin)
         try:
-            result = query(self._connection)
+            result = query(self.connection)
             driver.execute("COMMIT")
         except BaseException:
             driver.rollback()
             raise
         finally:
-            if (believed := self._connection.get_transaction()) is not None:
+            if (believed := self.connection.get_transaction()) is not None:
                 believed.rollback()
         return result
 

@@ -45,10 +45,15 @@ async def size(registry: Registry, repository: RepositoryName, digest: Digest) -
 async def reader(registry: Registry, repository: RepositoryName, digest: Digest) -> AsyncIterator[BlobReader]:
     """The blob, open for reading (end-2); BlobUnknown where the repository may not see it, or its bytes are gone."""
     expected = await size(registry, repository, digest)
+    if (small := registry.small.get(digest)) is not None:
+        yield small
+        return
     with suppress(BlobMissing):
         async with registry.store.reader(digest) as opened:
             if opened.size == expected:
-                yield opened
+                # One in memory has no URL, where clients may be sent to one.
+                sent_here = not registry.settings.redirect.anybody
+                yield await registry.small.keep(digest, opened) if sent_here else opened
                 return
     await _lost(registry, digest, expected)
     raise BlobUnknown(digest)

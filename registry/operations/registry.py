@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from registry.operations.hashing import RunningHashes
 from registry.operations.outbox import Outbox
+from registry.operations.small import SmallBlobs
 from registry.policy.redirection import RedirectRules
 
 if TYPE_CHECKING:
@@ -31,13 +32,14 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """A registry; what this process alone knows of it are running hashes, which can be made again, and its outbox."""
+    """A registry; nothing in it is known to this process alone but what can be had again, and its outbox."""
 
     database: Database
     store: BlobStore
     access: AccessRules
     settings: Settings
     hashes: RunningHashes = field(default_factory=RunningHashes)
+    small: SmallBlobs = field(default_factory=SmallBlobs)
     outbox: Outbox = field(default_factory=Outbox)
 
     async def deliver(self, *lines: Line) -> None:

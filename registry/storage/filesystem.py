@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
@@ -33,7 +32,7 @@ from registry.storage.contract import (
 )
 from registry.storage.files import fsync_directory, lock, make_directory
 from registry.storage.filesystem_journal import FilesystemJournal
-from registry.threads import in_thread
+from registry.threads import Threads, in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -57,7 +56,7 @@ class FilesystemStore:
         self._directory = directory
         self._blobs = directory / "blobs"
         self._uploads = directory / "uploads"
-        self._threads = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="store")
+        self._threads = Threads(_THREADS_MAX, "store")
         self.description = str(directory)
         self.journal = FilesystemJournal(directory, self.run)
 
@@ -73,7 +72,7 @@ class FilesystemStore:
     def close(self) -> None:
         """See the contract."""
         self.journal.close()
-        self._threads.shutdown()
+        self._threads.close()
 
     async def open(self) -> None:
         """Make the folders, durably; OSError where that cannot be done."""

@@ -174,7 +174,7 @@ def test_methods_need_what_they_do() -> None:
     for route, method, endpoint in ENDPOINTS:
         if isinstance(endpoint.needs, Public) or "_catalog" in route.pattern.pattern:
             continue
-        if "uploads" in route.pattern.pattern or method == "PUT":
+        if "/uploads" in route.pattern.pattern or method == "PUT":
             assert endpoint.needs is Action.PUSH
         else:
             assert endpoint.needs is (Action.DELETE if method == "DELETE" else Action.PULL)

@@ -42,7 +42,7 @@ def registry_on(database: Database, store: BlobStore, access: AccessRules | None
 
 
 def changed(registry: Registry, **settings: Any) -> Registry:
-    """The same registry, as another process with other settings has it: with no running hashes."""
+    """The same registry, as another process with other settings has it: with nothing at hand."""
     return Registry(
         registry.database, registry.store, registry.access, replace(registry.settings, **settings)
     )
