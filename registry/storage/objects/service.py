@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -120,6 +121,13 @@ class Service:
             except FileNotFoundError:  # somebody has tidied up
                 await obstore.put_async(self._impatient, READY, b"")
 
+    async def clock_ahead_seconds(self) -> float:
+        """How far this machine's clock is ahead of the service's, to a second: objects' times are of the latter."""
+        await self.put(READY, b"")
+        with _told():
+            written = (await obstore.head_async(self._store, READY))["last_modified"]
+        return time.time() - written.timestamp()
+
     async def get(self, key: str) -> Found:
         """A small object."""
         with _told():
@@ -165,9 +173,9 @@ class Service:
             with _told():
                 await _delete(self._store, listed[start : start + _DELETE_AT_ONCE])
 
-    async def list(self, prefix: str) -> AsyncIterator[ObjectMeta]:
-        """Objects whose key begins with the prefix and a slash."""
-        pages = obstore.list(self._store, prefix, chunk_size=_DELETE_AT_ONCE)
+    async def list(self, prefix: str, behind: str | None = None) -> AsyncIterator[ObjectMeta]:
+        """Objects whose key begins with the prefix and a slash; only those `behind` a key, which need not be one."""
+        pages = obstore.list(self._store, prefix, offset=behind, chunk_size=_DELETE_AT_ONCE)
         while True:
             with _told():
                 page = await anext(pages, None)
