@@ -23,7 +23,7 @@ from registry.config import load
 from registry.db.database import open_database
 from registry.oci.digest import Digest
 from registry.storage.objects import service
-from registry.storage.objects.layout import published_keys
+from registry.storage.objects.layout import published_key, upload_of
 from registry.storage.objects.multipart import _client, _listed
 from registry.storage.objects.service import PART_BYTES, PARTS_AT_ONCE
 from registry.storage.objects.store import ObjectStore
@@ -263,11 +263,10 @@ async def test_service_that_fails(settings: Settings, s3: S3Server) -> None:
     assert await problems(settings) == []
     fresh = build_store(load(None, settings))
     assert isinstance(fresh, ObjectStore)
-    indexes = [await fresh._index(Digest(blob.digest)) for blob in blobs]
+    indexes = [await fresh._indexes.get(Digest(blob.digest)) for blob in blobs]
     named = {key for index in indexes for key in index.keys}
-    assert {entry["path"] async for entry in fresh.service.list("segments")} == named | published_keys(
-        frozenset(named)
-    )
+    published = {published_key(upload_of(key)) for key in named}
+    assert {entry["path"] async for entry in fresh.service.list("segments")} == named | published
 
 
 async def test_readiness(settings: Settings, s3: S3Server) -> None:

@@ -149,6 +149,20 @@ async def _note_bytes_without_rows(registry: Registry, report: CheckReport, prog
         report.notes.append(
             f"{staged} staged uploads are known to no row; they go when they were idle for long enough"
         )
+    await _note_strays(registry, report, progress)
+
+
+async def _note_strays(registry: Registry, report: CheckReport, progress: Progress) -> None:
+    count, size, done = 0, 0, 0
+    async for stray in registry.store.strays():
+        done += 1
+        progress("bytes that nothing names", done, None)
+        if not await registry.database.read(uploads.exists, stray.upload):
+            count, size = count + 1, size + stray.size
+    if count:
+        report.notes.append(
+            f"{size} bytes of {count} uploads are named by nothing; they go when they are old enough"
+        )
 
 
 async def _staged_without_row(registry: Registry) -> int:

@@ -19,13 +19,14 @@ from registry.oci.errors import (
     BlobUploadUnknown,
     DigestMismatch,
     SizeInvalid,
+    Unavailable,
     UploadBusy,
     UploadOutOfOrder,
 )
 from registry.operations.hashing import RunningHash
 from registry.operations.pouring import pour
 from registry.operations.sessions import Session, find, hold
-from registry.storage.contract import StagedBusy
+from registry.storage.contract import StagedBusy, StagedBytesLost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -105,8 +106,10 @@ async def push(
             _require_match(running, digest)
             await staged.publish(digest)
             await registry.database.write(_record, repository, upload_id, digest, staged.size)
-    except Exception:
+    except Exception as error:
         await discard(registry, upload_id)
+        if isinstance(error, StagedBytesLost):  # it stood still for so long that it was purged
+            raise Unavailable("the upload took too long, and was given up; push the blob again") from None
         raise
 
 

@@ -19,6 +19,9 @@ belong to one upload, under an id that the caller made up, and are seen by nobod
 6. `discard` and `delete` of what is not there are not errors. A reader that has opened a blob reads it to its end,
    even when the blob is deleted meanwhile; where bytes outlive their blob for that, `sweep` takes them away later.
 7. Memory use does not grow with the size of a blob (but for the memory store, by its nature).
+8. Bytes may outlive all that names them, where a crash or a race has left them: they are *strays*. `strays` tells of
+   them, and `discard` takes them away, unless the caller knows of somebody who goes on with that upload. Whoever does
+   so all the same is not acknowledged bytes that are gone: then `publish` raises StagedBytesLost.
 
 What a store keeps beside its blobs, so that it describes itself, is in `journal.py`.
 """
@@ -64,6 +67,15 @@ class StagedUpload:
     """The staged bytes of an upload, and when they were last written (Unix time in seconds)."""
 
     upload: str
+    modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """Bytes of an upload, `size` of them, that no blob names and nobody is at work on; `modified` as `StagedUpload`."""
+
+    upload: str
+    size: int
     modified: float
 
 
@@ -124,7 +136,10 @@ class Staged(Protocol):
         ...
 
     async def publish(self, digest: Digest) -> None:
-        """Make the bytes the blob `digest`, durably. The caller has verified that they hash to it."""
+        """Make the bytes the blob `digest`, durably. The caller has verified that they hash to it.
+
+        StagedBytesLost where somebody has discarded them, or is about to; then another's blob of this digest stays.
+        """
         ...
 
 
@@ -174,6 +189,10 @@ class BlobStore(Protocol):
 
     def uploads(self) -> AsyncIterator[StagedUpload]:
         """All staged bytes, in no order; as `blobs`."""
+        ...
+
+    def strays(self, beginning: str = "") -> AsyncIterator[Stray]:
+        """What nothing names, of all uploads whose id begins so, in no order; costly, for it looks at every blob."""
         ...
 
     async def sweep(self, age_seconds: float) -> int:

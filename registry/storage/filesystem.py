@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from registry.storage.contract import Stray
+
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 
@@ -138,6 +140,13 @@ class FilesystemStore:
             except FileNotFoundError:
                 continue
             yield StagedUpload(entry, status.st_mtime)
+
+    async def strays(self, beginning: str = "") -> AsyncIterator[Stray]:
+        """See the contract: what is staged has the name of its upload."""
+        del beginning
+        none: tuple[Stray, ...] = ()
+        for stray in none:
+            yield stray
 
     async def sweep(self, age_seconds: float) -> int:
         """See the contract: the file system keeps a file for those who read it, and forgets it with the last."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from registry.oci.digest import Digest
+    from registry.storage.contract import Stray
 
 
 class MemoryStore:
@@ -76,6 +77,13 @@ class MemoryStore:
         """See the contract."""
         for upload in list(self._staged):
             yield StagedUpload(upload, self._modified.get(upload, time.time()))
+
+    async def strays(self, beginning: str = "") -> AsyncIterator[Stray]:
+        """See the contract: what is staged has the name of its upload."""
+        del beginning
+        none: tuple[Stray, ...] = ()
+        for stray in none:
+            yield stray
 
     async def sweep(self, age_seconds: float) -> int:
         """See the contract: nothing is left over."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from registry.oci.digest import Digest
-    from registry.storage.contract import BlobReader, BlobStore, Staged, StagedUpload, StoredBlob
+    from registry.storage.contract import BlobReader, BlobStore, Staged, StagedUpload, StoredBlob, Stray
 
 
 class Disk:
@@ -84,6 +84,10 @@ class LimitedStore:
     def uploads(self) -> AsyncIterator[StagedUpload]:
         """See BlobStore."""
         return self._store.uploads()
+
+    def strays(self, beginning: str = "") -> AsyncIterator[Stray]:
+        """See BlobStore."""
+        return self._store.strays(beginning)
 
     async def sweep(self, age_seconds: float) -> int:
         """See BlobStore."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from registry.oci.digest import Digest
     from registry.operations.registry import Registry
-    from registry.storage.contract import BlobReader, BlobStore, Staged, StagedUpload, StoredBlob
+    from registry.storage.contract import BlobReader, BlobStore, Staged, StagedUpload, StoredBlob, Stray
     from registry.storage.journal import Journal, Line
 
 T = TypeVar("T")
@@ -203,6 +203,11 @@ class FaultyStore:
         """See the contract."""
         async for upload in self._inner.uploads():
             yield upload
+
+    async def strays(self, beginning: str = "") -> AsyncIterator[Stray]:
+        """See the contract."""
+        async for stray in self._inner.strays(beginning):
+            yield stray
 
     async def sweep(self, age_seconds: float) -> int:
         """See the contract."""

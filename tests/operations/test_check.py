@@ -8,10 +8,21 @@ import pytest
 from sqlalchemy import Connection, text
 
 from registry.oci.digest import Digest
-from registry.operations import blobs, check, manifests
+from registry.operations import blobs, check, manifests, uploads
 from registry.operations.check import CheckReport
+from registry.storage.objects.layout import new_segment_key, upload_key
+from registry.storage.objects.store import ObjectStore
 from tests.support.images import blob, blob_digest, digest, image, index
-from tests.support.registries import APP, COPY, changed, push_blobs, push_image, push_manifest
+from tests.support.registries import (
+    ANYBODY,
+    APP,
+    COPY,
+    changed,
+    push_blobs,
+    push_image,
+    push_manifest,
+    stream,
+)
 
 if TYPE_CHECKING:
     from registry.operations.registry import Registry
@@ -230,3 +241,17 @@ async def test_deleted_meanwhile(filled: Registry, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(check, "_fault_of_blob", fault_then_mark)
     assert (await report(filled)).problems == []
+
+
+@pytest.mark.parametrize("registry", ["objects+postgres"], indirect=True)
+async def test_strays(registry: Registry) -> None:
+    """Bytes that nothing names are counted in a note; those that the row of an upload names are not."""
+    assert isinstance(registry.store, ObjectStore)
+    for size in (3, 4):
+        await registry.store.service.put(new_segment_key("stray"), bytes(size))
+    session = await uploads.start(registry, APP, ANYBODY)
+    await uploads.append(registry, session, None, stream(b"some"))
+    await registry.store.service.delete([upload_key(session.id)])
+    found = await report(registry)
+    assert found.problems == []
+    assert found.notes == ["7 bytes of 1 uploads are named by nothing; they go when they are old enough"]

@@ -11,9 +11,13 @@ import structlog
 from sqlalchemy import Connection, update
 
 from registry.db.schema import uploads as table
-from registry.oci.errors import StorageFull
+from registry.oci.digest import Digest
+from registry.oci.errors import StorageFull, Unavailable
 from registry.operations import purging, uploads
-from registry.operations.purging import purge, purge_forever
+from registry.operations.purging import purge, purge_forever, purge_strays
+from registry.storage.objects.layout import new_segment_key, upload_key
+from registry.storage.objects.staged import ObjectStaged
+from registry.storage.objects.store import ObjectStore
 from tests.faults.injection import Steps
 from tests.support.images import blob
 from tests.support.registries import ANYBODY, APP, EXCLUSIVE, changed, problems, push_blobs, read_blob, stream
@@ -166,6 +170,70 @@ async def test_blobs_stay(registry: Registry) -> None:
     await purge(changed(registry, upload_idle_seconds_max=-1))
     assert await read_blob(registry, APP, digest) == blob("base")
     assert await problems(registry) == []
+
+
+@pytest.mark.parametrize("registry", ["objects+postgres"], indirect=True)
+async def test_strays_go(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that nothing names go when they are old; those that the row of an upload names stay, with or without a mark."""
+    store = registry.store
+    assert isinstance(store, ObjectStore)
+    await store.service.put(new_segment_key("ab0"), b"stray")
+    known = await start(registry, idle=False)
+    await store.service.delete([upload_key(known.id)])
+    [digest] = await push_blobs(registry, APP, "base")
+    assert await purge_strays(registry, "") == 0
+    monkeypatch.setattr(purging, "_STRAY_SECONDS_MIN", -1)
+    later = changed(registry, upload_idle_seconds_max=-1)
+    assert await purge_strays(later, "ac") == 0
+    assert await purge_strays(later, "ab") == 1
+    assert await purge_strays(later, "") == 0
+    assert await uploads.append(registry, known, None, stream(b" more")) == 9
+    assert await read_blob(registry, APP, digest) == blob("base")
+
+
+async def test_every_part_is_looked_at(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each turn looks for strays in another part of the uploads, and after as many turns as there are parts in all."""
+    looked_at = asyncio.Queue[str]()
+
+    async def purge_part(_: Registry, beginning: str) -> int:
+        looked_at.put_nowait(beginning)
+        return 0
+
+    monkeypatch.setattr(purging, "purge_strays", purge_part)
+    monkeypatch.setattr(purging, "_PARTS", ("a", "b", "c"))
+    task = asyncio.create_task(purge_forever(registry, 0.001))
+    async with asyncio.timeout(60):
+        parts = [await looked_at.get() for _ in range(6)]
+    await end(task)
+    assert sorted(parts[:3]) == sorted(parts[3:]) == ["a", "b", "c"]
+
+
+def test_parts() -> None:
+    """However an upload's id begins, it is in one of the parts."""
+    ids = [uploads._new_id() for _ in range(1000)]
+    assert all(len([part for part in purging._PARTS if upload.startswith(part)]) == 1 for upload in ids)
+
+
+@pytest.mark.parametrize("registry", ["objects+postgres"], indirect=True)
+async def test_push_that_stands_still(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A push in one request that stops for longer than an upload may be idle is refused, and can be made again."""
+    monkeypatch.setattr(purging, "_LEFTOVER_SECONDS_MIN", -1)
+    later = changed(registry, upload_idle_seconds_max=-1)
+
+    publish = ObjectStaged.publish
+
+    async def stop_first(self: ObjectStaged, digest: Digest) -> None:
+        await self.flush()
+        await purge(later)
+        await publish(self, digest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStaged, "publish", stop_first)
+        with pytest.raises(Unavailable, match="took too long"):
+            await uploads.push(registry, APP, Digest.of(blob("base")), stream(blob("base")))
+    assert await problems(registry) == []
+    [digest] = await push_blobs(registry, APP, "base")
+    assert await read_blob(registry, APP, digest) == blob("base")
 
 
 async def test_purge_forever(registry: Registry) -> None:

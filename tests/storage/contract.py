@@ -351,6 +351,20 @@ class BlobStoreContract(ABC):
         async with store.stage("upload", staged.state) as staged:
             assert await staged_bytes(staged) == b"one"
 
+    # 8: strays
+
+    async def test_what_has_a_name_is_no_stray(self, store: BlobStore) -> None:
+        """What is published, or staged, or was deleted a moment ago, is not told of as bytes that nothing names."""
+        await publish(store, "one", CONTENT)
+        await publish(store, "two", CONTENT)
+        await publish(store, "three", b"other")
+        await store.delete(Digest.of(b"other"))
+        async with store.stage("upload") as staged:
+            await staged.write(CONTENT)
+            await staged.flush()
+            assert [stray async for stray in store.strays()] == []
+        assert [stray async for stray in store.strays()] == []
+
 
 class ExclusiveStoreContract(BlobStoreContract):
     """What holds where staged bytes are held by one at a time."""

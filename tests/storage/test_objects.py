@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import re
+import time
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -388,7 +389,7 @@ async def test_abandoned_multipart_uploads(opened: ObjectStore) -> None:
     await unfinished(opened, "upload")
     assert multipart_uploads(opened) == 1
     assert await opened.sweep(3600) == 0
-    assert await multipart.abort_abandoned(opened.service.bucket, -1, {"upload"}) == 0
+    assert await multipart.abort_abandoned(opened.service.bucket, time.time() + 1, {"upload"}) == 0
     assert (
         await ObjectStore(replace(opened.service.bucket, url=f"{opened.service.bucket.url}/x")).sweep(-1) == 0
     )
@@ -396,7 +397,7 @@ async def test_abandoned_multipart_uploads(opened: ObjectStore) -> None:
     assert await opened.sweep(-1) == 1
     assert multipart_uploads(opened) == 0
     await opened.discard("upload")
-    assert keys(opened) == ["ready"]
+    assert keys(opened) == ["ready", "x/ready"]
 
 
 async def test_multipart_uploads_may_not_be_listed(

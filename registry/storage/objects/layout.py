@@ -4,19 +4,22 @@ Below the configured prefix:
 
     segments/<upload>/<nonce>       bytes, as one request brought them; written once, and never changed
     segments/<upload>/published     the digest as which they are (or are about to be) published
+    segments/<upload>/condemned/<nonce>     empty: somebody is about to take them away
     uploads/<upload>                empty: there are bytes of an upload that nobody has finished
     blobs/sha256/3a/3a7b...         the *index* of a blob: its size, and which segments hold its bytes, in order
-    leftovers/<nonce>               segments that an index named once, to be taken away when nobody reads them any more
+    leftovers/sha256/3a7b.../<hash>     an index that was replaced or deleted, or is about to be: its segments are to be
+                                    taken away when nobody reads them any more
     journal/<number>-<nonce>        lines of the journal; the number is their greatest
     snapshots/<number>-<nonce>      a snapshot, up to the line of that number
     ready                           whether the bucket can be written to is tried with this one
 
-Every name but an index's is made up anew for what lies there, so that a request that is sent again, because its answer
-got lost, writes what is there already.
+Every name but an index's is made up anew for what lies there, or made of it, so that a request that is sent again,
+because its answer got lost, writes what is there already.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from dataclasses import dataclass
@@ -36,6 +39,7 @@ SNAPSHOTS: Final = "snapshots"
 READY: Final = "ready"
 SEGMENTS: Final = "segments"
 _PUBLISHED: Final = "published"
+_CONDEMNED: Final = "condemned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +78,6 @@ class Index:
         return cls(tuple(Segment(segment["key"], segment["size"]) for segment in segments))
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
-    """Objects that held a blob, and may do so again where a request that was held up still comes through."""
-
-    digest: Digest
-    keys: frozenset[str]
-
-    def encode(self) -> bytes:
-        """As it is stored."""
-        return json.dumps({"digest": self.digest, "keys": sorted(self.keys)}).encode()
-
-    @classmethod
-    def decode(cls, content: bytes) -> Leftover:
-        """What `encode` has written."""
-        said = json.loads(content)
-        return cls(Digest(said["digest"]), frozenset(said["keys"]))
-
-
 def encode_state(upload: str, segments: Sequence[Segment]) -> str:
     """The segments of an upload, for its row: short, and never empty."""
     start = len(segments_prefix(upload)) + 1
@@ -104,7 +90,7 @@ def decode_state(upload: str, state: str) -> list[Segment]:
 
 
 def segments_prefix(upload: str) -> str:
-    """Below this lie the segments of an upload, and nothing else but `published_key`."""
+    """Below this lie the segments of an upload, and what is said of them."""
     return f"{SEGMENTS}/{upload}"
 
 
@@ -118,9 +104,19 @@ def published_key(upload: str) -> str:
     return f"{segments_prefix(upload)}/{_PUBLISHED}"
 
 
-def published_keys(keys: frozenset[str]) -> frozenset[str]:
-    """`published_key` of the uploads that these segments come from."""
-    return frozenset(f"{key.rpartition('/')[0]}/{_PUBLISHED}" for key in keys)
+def condemned_prefix(upload: str) -> str:
+    """Where those who are about to take segments of this upload away say so."""
+    return f"{segments_prefix(upload)}/{_CONDEMNED}"
+
+
+def condemned_key(upload: str) -> str:
+    """A name that nobody has used."""
+    return f"{condemned_prefix(upload)}/{secrets.token_hex(8)}"
+
+
+def upload_of(key: str) -> str:
+    """The upload of an object below `segments_prefix`."""
+    return key.split("/")[1]
 
 
 def upload_key(upload: str) -> str:
@@ -128,9 +124,19 @@ def upload_key(upload: str) -> str:
     return f"{UPLOADS}/{upload}"
 
 
-def leftover_key() -> str:
-    """A name that nobody has used."""
-    return f"{LEFTOVERS}/{secrets.token_hex(16)}"
+def leftovers_prefix(digest: Digest) -> str:
+    """Below this lie the indexes that this blob had before."""
+    return f"{LEFTOVERS}/{digest.algorithm}/{digest.encoded}"
+
+
+def leftover_key(digest: Digest, content: bytes) -> str:
+    """Where this index, as it is stored, is noted: in one place, however often."""
+    return f"{leftovers_prefix(digest)}/{hashlib.sha256(content).hexdigest()}"
+
+
+def digest_of_leftover(key: str) -> Digest:
+    """Which blob's index it was."""
+    return Digest(":".join(key.split("/")[1:3]))
 
 
 def index_key(digest: Digest) -> str:

@@ -7,7 +7,7 @@ that purges, not at the start. GCS and Azure have a lifecycle rule for this, or 
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from registry import logs
@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 log = logs.logger(__name__)
 
 
-async def abort_abandoned(bucket: Bucket, age_seconds: float, busy: Collection[str]) -> int:
-    """Abort those that were begun so long ago, but for the uploads (by id) that are busy; how many they were."""
+async def abort_abandoned(bucket: Bucket, since: float, busy: Collection[str]) -> int:
+    """Abort those begun before `since` (Unix time by the service's clock), but for the uploads (by id) that are busy.
+
+    How many they were.
+    """
     if bucket.scheme != "s3":
         return 0
-    return await in_thread(None, _abort, bucket, age_seconds, busy)
+    return await in_thread(None, _abort, bucket, datetime.fromtimestamp(since, UTC), busy)
 
 
-def _abort(bucket: Bucket, age_seconds: float, busy: Collection[str]) -> int:
+def _abort(bucket: Bucket, since: datetime, busy: Collection[str]) -> int:
     from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
-    since = datetime.now(UTC) - timedelta(seconds=age_seconds)
     count = 0
     try:
         with closing(_client(bucket)) as client:
