@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from bench import grown
@@ -60,12 +61,16 @@ def lists_table(cases: Cases) -> str:
 
 
 def growth(cases: Cases, page: str, server: str) -> tuple[float, float]:
-    """How many times the median latency, and the processor time, of the smallest list the largest one takes."""
+    """How many times the median latency, and the processor time, of the smallest list the largest one takes.
+
+    NaN where that was too little for the system's clock.
+    """
     lengths = _lengths(cases)
     first, last = (cases[f"grown-{page}-{entries}"][server] for entries in (lengths[0], lengths[-1]))
+    cost = first["cpu_us_per_operation"]
     return (
         last["latency_ms"]["p50"] / first["latency_ms"]["p50"],
-        last["cpu_us_per_operation"] / first["cpu_us_per_operation"],
+        last["cpu_us_per_operation"] / cost if cost else math.nan,
     )
 
 

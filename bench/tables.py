@@ -62,12 +62,14 @@ def cell(result: dict[str, Any] | None) -> str:
 
 
 def series(at: dict[int, Any], *keys: str) -> list[tuple[str, list[tuple[float, float]]]]:
-    """For each server its points: x, and the figure that the keys lead to."""
+    """For each server its points: x, and the figure that the keys lead to, but for 0, which no logarithm knows."""
     servers = dict.fromkeys(server for results in at.values() for server in results)
-    return [
-        (server, [(x, _dig(results[server], keys)) for x, results in at.items() if _usable(results, server)])
-        for server in servers
-    ]
+    return [(server, _points(at, server, keys)) for server in servers]
+
+
+def _points(at: dict[int, Any], server: str, keys: tuple[str, ...]) -> list[tuple[float, float]]:
+    usable = ((x, _dig(results[server], keys)) for x, results in at.items() if _usable(results, server))
+    return [(x, y) for x, y in usable if y > 0]
 
 
 def _usable(results: dict[str, Any], server: str) -> bool:

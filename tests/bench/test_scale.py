@@ -108,6 +108,17 @@ def test_pictures_have_a_line_for_each_list() -> None:
     assert all(len(line.points) == len(grown.ENTRIES) for panel in panels for line in panel.lines)
 
 
+def test_too_little_to_be_counted() -> None:
+    """A page that cost less than the system's clock can tell has no ratio, and no point in the picture."""
+    cases = measured_lists(1)
+    for name in grown.pages(1000):
+        cases[f"grown-{name}-1000"]["ours"]["cpu_us_per_operation"] = 0.0
+    rows = scaling.lists_table(cases).splitlines()[2:]
+    assert rows[0].endswith("| 1.00<br><br>nan |")
+    panels = scaling.pictures({"lists": cases})["lists"]
+    assert [len(panel.lines[0].points) for panel in panels] == [3, 4]
+
+
 def test_page_has_a_place_for_everything() -> None:
     """The page has each mark that the figures are written to once."""
     text = Path(PROJECT, "docs", "scaling.md").read_text()
