@@ -8,7 +8,7 @@ from collections import deque
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread, local
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, TypeVarTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ class Threads:
         self._started: list[Thread] = []
         self._open = 0
         self._closed = False
-        self._results: _Results | None = None
+        self._results: Returns | None = None
 
     async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """What `function` returns; when cancelled, wait for it nevertheless.
@@ -53,7 +53,7 @@ class Threads:
             raise RuntimeError(f"the threads of {self._name} have ended")
         loop = asyncio.get_running_loop()
         if self._results is None or self._results.loop is not loop:
-            self._results = _Results(loop)
+            self._results = Returns(loop)
         job: _Job[T] = _Job(function, args, self._results, loop.create_future())
         self._open += 1
         try:
@@ -102,7 +102,7 @@ class _Job(Generic[T]):
         self,
         function: Callable[..., T],
         args: tuple[Any, ...],
-        results: _Results,
+        results: Returns,
         waiter: asyncio.Future[None],
     ) -> None:
         self._function = function
@@ -120,7 +120,7 @@ class _Job(Generic[T]):
             self._error = error
 
     def settle(self) -> None:
-        """Wake up who waits; on the loop."""
+        """See Done."""
         self.done = True
         if not self.waiter.done():
             self.waiter.set_result(None)
@@ -132,15 +132,23 @@ class _Job(Generic[T]):
         return self._result
 
 
-class _Results:
+class Done(Protocol):
+    """A job that is done on its thread."""
+
+    def settle(self) -> None:
+        """Wake up who waits; on the loop."""
+        ...
+
+
+class Returns:
     """Jobs that are done, on their way back to their loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._jobs: deque[_Job[Any]] = deque()
+        self._jobs: deque[Done] = deque()
         self._called = False
 
-    def put(self, job: _Job[Any]) -> None:
+    def put(self, job: Done) -> None:
         """The job is done; the loop is called where it is not on its way already."""
         self._jobs.append(job)
         if not self._called:

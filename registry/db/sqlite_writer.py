@@ -10,6 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from registry.db.sqlite_connection import SqliteConnection, TransactionLost
+from registry.threads import Returns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,26 +23,29 @@ _TOGETHER_MAX: Final = 100
 """Writes of one commit: the first of them waits for the last."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Write:
     """A query function, and who waits for what it returns."""
 
     query: Callable[[Connection], object]
     durable: bool
+    returns: Returns
     waiter: asyncio.Future[Any]
+    outcome: object = None
 
-    def settle(self, outcome: object) -> None:
-        """Hand over what came of it; the waiter, or its loop, may be gone."""
-        with suppress(RuntimeError):
-            self.waiter.get_loop().call_soon_threadsafe(self._settle, outcome)
+    def end(self, outcome: object) -> None:
+        """This came of it; on the thread."""
+        self.outcome = outcome
+        self.returns.put(self)
 
-    def _settle(self, outcome: object) -> None:
+    def settle(self) -> None:
+        """Hand over what came of it, where somebody still waits; on the loop."""
         if self.waiter.done():
             return
-        if isinstance(outcome, Exception):
-            self.waiter.set_exception(outcome)
+        if isinstance(self.outcome, Exception):
+            self.waiter.set_exception(self.outcome)
         else:
-            self.waiter.set_result(outcome)
+            self.waiter.set_result(self.outcome)
 
 
 class SqliteWriter:
@@ -55,14 +59,18 @@ class SqliteWriter:
         self._writes: SimpleQueue[_Write | None] = SimpleQueue()
         self._opened: SqliteConnection | None = None
         self._thread: Thread | None = None
+        self._returns: Returns | None = None
 
     async def run(self, query: Callable[[Connection], T], *, durable: bool) -> T:
         """What `query` returns once it is committed; `durable`: and on disk."""
         if self._thread is None:
             self._thread = Thread(target=self._work, name="db-writer", daemon=True)
             self._thread.start()
-        waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._writes.put(_Write(query, durable, waiter))
+        loop = asyncio.get_running_loop()
+        if self._returns is None or self._returns.loop is not loop:
+            self._returns = Returns(loop)
+        waiter: asyncio.Future[T] = loop.create_future()
+        self._writes.put(_Write(query, durable, self._returns, waiter))
         return await waiter
 
     def close(self) -> None:
@@ -86,7 +94,7 @@ class SqliteWriter:
     def _write(self, writes: list[_Write]) -> None:
         if len(writes) <= 1 or not self._write_together(writes):
             for write in writes:
-                write.settle(self._outcome(write))
+                write.end(self._outcome(write))
 
     def _write_together(self, writes: list[_Write]) -> bool:
         outcomes: list[object]
@@ -98,7 +106,7 @@ class SqliteWriter:
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
             outcomes = [error] * len(writes)
         for write, outcome in zip(writes, outcomes, strict=True):
-            write.settle(outcome)
+            write.end(outcome)
         return True
 
     def _outcome(self, write: _Write) -> object:
