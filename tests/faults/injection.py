@@ -16,7 +16,7 @@ from registry.db.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from sqlalchemy import Connection
 
@@ -119,6 +119,9 @@ class FaultyDatabase(Database):
     def close(self) -> None:
         """See Database."""
         self._inner.close()
+
+    def _snapshot(self) -> AbstractContextManager[Connection]:
+        return self._inner._snapshot()
 
     async def _look(self, job: Callable[[Connection], T]) -> T:
         return await self._run("look", self._inner.look, job)
