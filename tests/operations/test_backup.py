@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from registry.oci.digest import Digest
@@ -166,13 +166,17 @@ def test_cut_file(size: int) -> None:
         verify(SAMPLE[:size])
 
 
-@given(st.integers(10, len(SAMPLE) - 1), st.integers(1, 255))
+@given(st.integers(0, len(SAMPLE) - 1), st.integers(1, 255))
+@example(len(SAMPLE) - 9, 128)  # bits that fill up the last byte
 def test_damaged_file(place: int, change: int) -> None:
-    """A file with any byte changed behind the ten of gzip's header is refused."""
+    """A file with any byte changed is refused, unless the bits mean nothing to gzip: then it reads the same."""
     spoilt = bytearray(SAMPLE)
     spoilt[place] ^= change
-    with pytest.raises(BackupInvalid):
-        verify(bytes(spoilt))
+    try:
+        found = verify(bytes(spoilt))
+    except BackupInvalid:
+        return
+    assert found == verify(SAMPLE)
 
 
 @given(st.integers(0, len(LINES) - 1))
