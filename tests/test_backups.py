@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -172,6 +173,14 @@ async def test_from_files_to_objects(
     assert (await said(moved, "check", "--deep"))[-1].endswith(": no problems")
 
 
+async def more_than(count: int, pushed: list[str]) -> None:
+    """Wait until so much was pushed."""
+    deadline = time.monotonic() + 60
+    while len(pushed) <= count:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
 async def test_beside_clients(settings: Settings, others: Settings, tmp_path: Path) -> None:
     """Backups beside pushing and deleting clients are whole: they hold every push acknowledged before they began."""
     pushed: list[str] = []
@@ -192,7 +201,7 @@ async def test_beside_clients(settings: Settings, others: Settings, tmp_path: Pa
         clients = [asyncio.create_task(push(client)) for client in range(4)]
         acknowledged: list[list[str]] = []
         for number in range(3):
-            await asyncio.sleep(0.3)
+            await more_than(len(pushed) + 4, pushed)
             acknowledged.append(list(pushed))
             await said(settings, "backup", str(tmp_path / f"backup{number}"))
         ended.set()

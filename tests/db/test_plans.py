@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from sqlalchemy import Connection, event, insert, text
 
-from registry.db import blobs, inspection, manifests, referrers, repositories, schema, tags, uploads
+from registry.db import blobs, inspection, journal, manifests, referrers, repositories, schema, tags, uploads
 from registry.db.database import open_database
 from registry.db.referrers import ReferrersOf
 from registry.db.uploads import Upload
@@ -168,6 +168,7 @@ LOOKUPS: Final[dict[str, Callable[[Connection], object]]] = {
     "upload ends": lambda c: uploads.end(c, "upload5"),
     "upload is cancelled": lambda c: uploads.cancel(c, "upload5"),
     "idle upload ends": lambda c: uploads.end_idle(c, "upload5", 50),
+    "entry noted": lambda c: journal.note(c, "{}"),
     "idle uploads": lambda c: uploads.idle(c, 50, "", 100),
     "upload that goes on": lambda c: uploads.goes_on(c, "upload5", 50),
 }

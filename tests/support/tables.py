@@ -27,7 +27,7 @@ def migrated(url: str) -> str:
 
 
 def empty(database: Database) -> None:
-    """Take every row away."""
+    """Take every row away, and give ids from the first on again."""
     with database.engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             names = ", ".join(metadata.tables)
@@ -35,6 +35,7 @@ def empty(database: Database) -> None:
         else:
             for table in reversed(metadata.sorted_tables):
                 connection.execute(table.delete())
+            connection.exec_driver_sql("DELETE FROM sqlite_sequence")
 
 
 @pytest.fixture(scope="session")
