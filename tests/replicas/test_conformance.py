@@ -14,7 +14,7 @@ from tests.replicas.fleet import REDIRECTING, REPLICAS, Fleet
 pytestmark = pytest.mark.replicas
 
 
-LINKS_HAVE_NO_DIGEST = "/pull/blob-get: registry did not return a Docker-Content-Digest header"
+LINKS_HAVE_NO_DIGEST = "/blob-get: registry did not return a Docker-Content-Digest header"
 
 
 def conformance(fleet: Fleet, folder: Path) -> Results:
