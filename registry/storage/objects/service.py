@@ -61,14 +61,23 @@ class Bucket:
         return self.url.partition(":")[0]
 
     @property
+    def account(self) -> str | None:
+        """Whose container it is, on Azure."""
+        return self.url.split("/")[2] if self.scheme == "az" else None
+
+    @property
     def name(self) -> str:
         """The bucket's own name."""
-        return self.url.split("/")[2]
+        return self._path[0]
 
     @property
     def prefix(self) -> str:
         """What stands before every key, without a slash at its end; may be empty."""
-        return "/".join(self.url.split("/")[3:]).strip("/")
+        return "/".join(self._path[1:]).strip("/")
+
+    @property
+    def _path(self) -> list[str]:
+        return self.url.split("/")[3 if self.scheme == "az" else 2 :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +235,10 @@ def _open(bucket: Bucket, retries_max: int, retry_seconds_max: float) -> object:
         config[_ENDPOINTS[bucket.scheme]] = bucket.endpoint
     if bucket.region is not None:
         config["region"] = bucket.region
+    if bucket.account is not None:
+        config["account_name"] = bucket.account
     return from_url(
-        bucket.url,
+        f"{bucket.scheme}://{bucket.name}/{bucket.prefix}",
         config=config,
         client_options={
             "allow_http": bucket.allow_http,
