@@ -25,7 +25,8 @@ from registry.oci.digest import Digest
 from registry.storage.objects import service
 from registry.storage.objects.layout import published_key, upload_of
 from registry.storage.objects.multipart import _client, _listed
-from registry.storage.objects.service import PART_BYTES, PARTS_AT_ONCE
+from registry.storage.objects.parts import PARTS_MAX, parts_for
+from registry.storage.objects.service import PART_BYTES
 from registry.storage.objects.store import ObjectStore
 from tests.faults.client import Client, image
 from tests.faults.crashing import REGISTRY, doomed_server
@@ -450,9 +451,32 @@ async def test_memory_is_bounded(environment: Settings, tmp_path: Path) -> None:
             async with client.stream("GET", f"/v2/app/blobs/sha256:{digest.hexdigest()}") as answer:
                 assert sum([len(part) async for part in answer.aiter_raw()]) == size
             pulled = peak_bytes(process.pid)
-    bound = PART_BYTES * (PARTS_AT_ONCE + 1)
+    bound = PARTS_MAX.held_bytes_max
     assert pushed - before < 2 * bound, f"{before} before, {pushed} pushed, {pulled} pulled"
     assert pulled - before < 2 * bound, f"{before} before, {pushed} pushed, {pulled} pulled"
+    assert environment
+
+
+async def test_memory_is_shared(environment: Settings, tmp_path: Path) -> None:
+    """Many pushes at the same time take smaller parts than a few: together no more than docs/operating.md tells."""
+    pushes, pieces, piece = 24, 20, bytes(1024 * 1024)
+    path = f"/v2/app/blobs/uploads/?digest=sha256:{hashlib.sha256(piece * pieces).hexdigest()}"
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(pieces):
+            yield piece
+
+    with doomed_server(tmp_path) as (server, process):
+        async with httpx.AsyncClient(base_url=server, timeout=300, trust_env=False) as client:
+            small = Blob(os.urandom(2 * PART_BYTES))
+            await client.post(f"/v2/app/blobs/uploads/?digest={small.digest}", content=small.content)
+            before = peak_bytes(process.pid)
+            answers = await asyncio.gather(*(client.post(path, content=body()) for _ in range(pushes)))
+            assert {answer.status_code for answer in answers} == {201}, [answer.text for answer in answers]
+            taken = peak_bytes(process.pid) - before
+    parts = sum(parts_for(number).held_bytes_max for number in range(1, pushes + 1))
+    assert taken < parts + 32 * 1024 * 1024, f"{taken} taken, {parts} in parts"
+    assert taken < pushes * PARTS_MAX.held_bytes_max / 2
     assert environment
 
 

@@ -422,6 +422,8 @@ async def test_multipart_uploads_may_not_be_listed(
         ("s3://bucket/", "bucket", ""),
         ("s3://bucket/a/b/", "bucket", "a/b"),
         ("gs://bucket/a", "bucket", "a"),
+        ("az://account/bucket", "bucket", ""),
+        ("az://account/bucket/a/b/", "bucket", "a/b"),
     ],
 )
 def test_bucket(url: str, name: str, prefix: str) -> None:

@@ -21,16 +21,14 @@ from obstore.store import from_url
 from registry import logs
 from registry.oci.errors import Unavailable
 from registry.storage.objects.layout import READY
+from registry.storage.objects.parts import PARTS_MAX, Parts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator
 
     from obstore import AsyncWritableFile, ObjectMeta, PutMode
 
-PART_BYTES: Final = 8 * 1024 * 1024
-PARTS_AT_ONCE: Final = 3
-"""A segment that is being written keeps at most PART_BYTES x (PARTS_AT_ONCE + 1) in memory."""
-
+PART_BYTES: Final = PARTS_MAX.size
 _RETRIES_MAX: Final = 8
 _RETRY_SECONDS_MAX: Final = 90
 _PING_SECONDS_MAX: Final = 5
@@ -62,14 +60,23 @@ class Bucket:
         return self.url.partition(":")[0]
 
     @property
+    def account(self) -> str | None:
+        """Whose container it is, on Azure."""
+        return self.url.split("/")[2] if self.scheme == "az" else None
+
+    @property
     def name(self) -> str:
         """The bucket's own name."""
-        return self.url.split("/")[2]
+        return self._path[0]
 
     @property
     def prefix(self) -> str:
         """What stands before every key, without a slash at its end; may be empty."""
-        return "/".join(self.url.split("/")[3:]).strip("/")
+        return "/".join(self._path[1:]).strip("/")
+
+    @property
+    def _path(self) -> list[str]:
+        return self.url.split("/")[3 if self.scheme == "az" else 2 :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,14 +192,14 @@ class Service:
             for entry in page:
                 yield entry
 
-    def writer(self, key: str) -> AsyncWritableFile:
+    def writer(self, key: str, parts: Parts = PARTS_MAX) -> AsyncWritableFile:
         """A new object, to be filled by `write`; it is there after `complete`, and else never."""
         return obstore.open_writer_async(
-            self._store, key, buffer_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
+            self._store, key, buffer_size=parts.size, max_concurrency=parts.at_once
         )
 
     async def write(self, file: AsyncWritableFile, chunk: bytes) -> None:
-        """Append; waits while PARTS_AT_ONCE parts are under way."""
+        """Append; waits while as many parts are under way as may be."""
         with _writing():
             await file.write(chunk)
 
@@ -231,8 +238,10 @@ def _open(bucket: Bucket, retries_max: int, retry_seconds_max: float) -> object:
         config[_ENDPOINTS[bucket.scheme]] = bucket.endpoint
     if bucket.region is not None:
         config["region"] = bucket.region
+    if bucket.account is not None:
+        config["account_name"] = bucket.account
     return from_url(
-        bucket.url,
+        f"{bucket.scheme}://{bucket.name}/{bucket.prefix}",
         config=config,
         client_options={
             "allow_http": bucket.allow_http,

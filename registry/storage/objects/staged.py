@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 from registry.storage.contract import StagedBytesLost
 from registry.storage.objects.layout import (
@@ -14,8 +15,8 @@ from registry.storage.objects.layout import (
     new_segment_key,
     upload_key,
 )
+from registry.storage.objects.parts import PARTS_MIN, parts_for
 from registry.storage.objects.reader import ObjectReader
-from registry.storage.objects.service import PART_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from registry.storage.objects.service import Service
     from registry.storage.objects.store import ObjectStore
 
-_SEGMENT_BYTES_MAX: Final = 9_999 * PART_BYTES
-"""A multipart upload has at most 10,000 parts. What is larger, some 78 GiB, becomes several segments."""
+_SEGMENT_BYTES_MAX: Final = 9_999 * PARTS_MIN.size
+"""A multipart upload has at most 10,000 parts. What is larger, some 48 GiB, becomes several segments."""
 _MARK_SECONDS: Final = 60.0
 """How often the mark of an upload is renewed while bytes arrive: by its age it is told whether anybody is at work."""
 
@@ -112,7 +113,8 @@ class _Writing:
     def __init__(self, service: Service, key: str) -> None:
         self._service = service
         self._key = key
-        self._file = service.writer(key)
+        _being_written.add(self)
+        self._file = service.writer(key, parts_for(len(_being_written)))
         self.size = 0
 
     async def write(self, chunk: bytes) -> None:
@@ -121,7 +123,12 @@ class _Writing:
 
     async def end(self) -> Segment:
         await self._service.complete(self._file, self._key, self.size)
+        _being_written.discard(self)
         return Segment(self._key, self.size)
+
+
+_being_written: Final = WeakSet[_Writing]()
+"""Those of this process; one that nobody ends is forgotten with its request."""
 
 
 async def _lost(index: Index) -> Index:
