@@ -66,6 +66,8 @@ class Held(NamedTuple):
 
 def hold(connection: Connection, repository_id: int, digests: Collection[Digest]) -> dict[Digest, Held]:
     """Those of the blobs that the repository may see, kept from being unlinked until the transaction ends."""
+    if not digests:
+        return {}
     rows = _HOLD.all(connection, repository_id=repository_id, digests=listed(digests))
     return {Digest(digest): Held(blob_id, size) for digest, blob_id, size in rows}
 

@@ -86,6 +86,8 @@ def insert_references(
 
 def hold(connection: Connection, repository_id: int, digests: Collection[Digest]) -> dict[Digest, int]:
     """Sizes of those manifests that the repository has, kept from deletion until the transaction ends."""
+    if not digests:
+        return {}
     rows = _HOLD.all(connection, repository_id=repository_id, digests=listed(digests))
     return {Digest(digest): size for digest, size in rows}
 

@@ -316,10 +316,10 @@ async def test_completed_though_the_answer_was_lost(
             raise FileNotFoundError("no such upload")
 
     writer = opened.service.writer
-    monkeypatch.setattr(opened.service, "writer", lambda key: Lost(writer(key), done=True))
+    monkeypatch.setattr(opened.service, "writer", lambda *given: Lost(writer(*given), done=True))
     await publish(opened, "upload", CONTENT)
     assert await read(opened, DIGEST) == CONTENT
-    monkeypatch.setattr(opened.service, "writer", lambda key: Lost(writer(key), done=False))
+    monkeypatch.setattr(opened.service, "writer", lambda *given: Lost(writer(*given), done=False))
     with pytest.raises(Unavailable):
         await publish(opened, "other", b"other")
 
