@@ -183,7 +183,9 @@ async def test_more_clients_than_connections(cluster: Cluster, tmp_path: Path) -
         async with pushing(server.host, STORM) as clients:
             seen = [await connections(url, clients) for _ in range(20)]
             assert clients.refused == 0
-    assert max(seen) <= POOL_SIZE + 1  # beside the pool, one may hold the lock of periodic work
+    assert (
+        max(seen) <= POOL_SIZE + 2
+    )  # beside the pool, each periodic work (purging, describing) holds its lock
 
 
 async def test_more_connections_than_postgres_takes(cluster: Cluster, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from registry.app import build_registry
 from registry.config import load
 from registry.db.schema import uploads
 from registry.operations import purging
-from registry.storage.objects.layout import LEFTOVERS, UPLOADS
+from registry.storage.objects.layout import LEFTOVERS, SEGMENTS, UPLOADS, published_key, upload_of
 from registry.storage.objects.multipart import _client, _listed
 from registry.storage.objects.store import ObjectStore
 from tests.postgres import FORGETFUL, running_cluster
@@ -118,12 +118,14 @@ def is_accident(told: Mapping[str, object]) -> bool:
 
 async def left_over(settings: Mapping[str, object], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is there beside blobs, once everything that is idle was purged: objects, multipart uploads and rows."""
-    monkeypatch.setattr(purging, "_LEFTOVER_SECONDS_MIN", IDLE_SECONDS)
+    for least in ("_LEFTOVER_SECONDS_MIN", "_STRAY_SECONDS_MIN"):
+        monkeypatch.setattr(purging, least, IDLE_SECONDS)
     registry = build_registry(load(None, settings))
     with closing(registry.database), closing(registry.store):
         await registry.store.open()
         rules = replace(registry.settings, upload_idle_seconds_max=IDLE_SECONDS)
         await purging.purge(replace(registry, settings=rules))
+        await purging.purge_strays(replace(registry, settings=rules), "")
         rows = await registry.database.read(lambda connection: connection.scalar(COUNT_UPLOADS))
         return [*([f"{rows} uploads have rows"] if rows else []), *await _objects_left_over(registry)]
 
@@ -132,8 +134,11 @@ COUNT_UPLOADS: Final = select(func.count()).select_from(uploads)
 
 
 async def _objects_left_over(registry: Registry) -> list[str]:
-    """But for what a request had written when another one was faster: it lies beside blobs, known to nobody."""
     store = registry.store
     assert isinstance(store, ObjectStore)
     marks = [entry["path"] for kind in (UPLOADS, LEFTOVERS) async for entry in store.service.list(kind)]
-    return marks + [one["Key"] for one in _listed(_client(store.service.bucket), store.service.bucket)]
+    multipart = [one["Key"] for one in _listed(_client(store.service.bucket), store.service.bucket)]
+    named = {key async for blob in store.blobs() for key in (await store._indexes.get(blob.digest)).keys}
+    named |= {published_key(upload_of(key)) for key in named}
+    segments = [entry["path"] async for entry in store.service.list(SEGMENTS)]
+    return marks + multipart + [key for key in segments if key not in named]

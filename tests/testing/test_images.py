@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import tarfile
 from typing import Any
 
@@ -220,13 +221,18 @@ def rows(oci: OciRegistry) -> dict[str, list[dict[str, Any]]]:
         return {
             table.name: sorted(
                 (
-                    {key: value for key, value in row.items() if not key.endswith("_us")}
+                    {key: timeless(value) for key, value in row.items() if not key.endswith("_us")}
                     for row in connection.execute(table.select()).mappings()
                 ),
                 key=str,
             )
             for table in metadata.sorted_tables
         }
+
+
+def timeless(value: Any) -> Any:
+    """A value; without its time, where it is an entry of the journal."""
+    return re.sub(r'"at_us":\d+', '"at_us":0', value) if isinstance(value, str) else value
 
 
 def push_as_client(oci: OciRegistry, image: Manifest, blobs: list[testing.Blob]) -> None:
