@@ -180,6 +180,7 @@ def backup(
     """Write what the database says at one moment to a file; works beside running servers.
 
     The bytes of the blobs are not in it: copy them afterwards. The file has its name once it is whole and on disk.
+    Exit status 0: it is; 1: it is not; 2: the configuration is wrong.
     """
     with plain_errors():
         loaded = load_and_log(config, data, database_url)

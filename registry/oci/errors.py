@@ -279,7 +279,7 @@ class StorageFull(RegistryError):
     code = "UNAVAILABLE"
 
     def __init__(self) -> None:
-        super().__init__("the registry has no storage space left; nothing was stored, tell its operator")
+        super().__init__("the registry has no storage space left; tell its operator")
 
 
 class Unavailable(RegistryError):

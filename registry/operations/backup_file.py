@@ -120,7 +120,7 @@ def _header(line: bytes) -> Header:
     try:
         said = json.loads(line)
         made_as, header = said.pop("backup"), Header(**said)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BackupInvalid("it does not begin as a backup does") from None
     if made_as != _FORMAT:
         raise BackupInvalid(
@@ -134,8 +134,8 @@ def _parse(line: bytes) -> Entry | StoredBlob:
         if not line.startswith(_BLOB):
             return entries.parse(line)
         said = json.loads(line)
-        return StoredBlob(Digest.parse(said["blob"]), int(said["size"]))
-    except (EntryInvalid, RegistryError, ValueError, KeyError, TypeError) as error:
+        return StoredBlob(Digest.parse(said["blob"]), entries.number(said["size"]))
+    except (EntryInvalid, RegistryError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BackupInvalid(f"a line of it is not understood: {error}") from None
 
 

@@ -120,11 +120,12 @@ def parse(line: bytes) -> Entry:
         said = json.loads(line)
         kind = _KINDS[said["entry"]]
         return kind(**{field.name: _READ[field.name](said[field.name]) for field in fields(kind)})
-    except (ValueError, KeyError, TypeError, RegistryError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, RegistryError) as error:
         raise EntryInvalid(f"not an entry ({error!r}): {line[:200]!r}") from error
 
 
-def _number(said: object) -> int:
+def number(said: object) -> int:
+    """A whole number that is not negative; else ValueError."""
     if not isinstance(said, int) or isinstance(said, bool) or said < 0:
         raise ValueError("not a number")
     return said
@@ -142,8 +143,8 @@ _READ: Final[dict[str, Any]] = {
     "media_type": str,
     "content": lambda said: base64.b64decode(said, validate=True),
     "complete": _yes_or_no,
-    "at_us": _number,
-    "size": _number,
+    "at_us": number,
+    "size": number,
     "tag": Tag.parse,
     "tags": lambda said: tuple(Tag.parse(tag) for tag in said),
 }

@@ -206,6 +206,15 @@ def test_line_twice(number: int) -> None:
         (gzip.compress(LINES[0] + b'{"entry":"new"}\n' + LINES[-1]), "not understood"),
         (gzip.compress(LINES[0] + b'{"blob":"x","size":1}\n' + LINES[-1]), "not understood"),
         (gzip.compress(LINES[0] + b"{}\n" + LINES[-1]), "not understood"),
+        (gzip.compress(b"[" * 100_000), "does not begin"),
+        (gzip.compress(LINES[0] + b'{"blob":' + b"[" * 100_000 + b"\n" + LINES[-1]), "not understood"),
+        *(
+            (
+                gzip.compress(LINES[0] + b'{"blob":"sha256:%064x","size":%b}\n' % (1, size) + LINES[-1]),
+                "not understood",
+            )
+            for size in (b"-1", b"1e400", b"1.5", b"true")
+        ),
         (SAMPLE + gzip.compress(b"more\n"), "follows"),
         (SAMPLE + SAMPLE, "follows"),
         (SAMPLE + b"more", "no backup"),
