@@ -176,7 +176,7 @@ class Database(_Section):
     )
     pool_size: int = Field(default=10, ge=1, le=1000, description="connections of each worker")
     busy_seconds_max: PositiveSeconds = Field(
-        default=30, description="how long to wait for a lock or a free connection"
+        default=30, description="how long to wait for a lock, a free connection or an answer"
     )
     migrate_at_start: bool = Field(
         default=True, description="bring the schema up to date when the server starts"

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -69,6 +69,18 @@ class Cluster:
             self._server.wait()
         self._server = None
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Within the block none of its processes does anything, as on a machine whose disk hangs; the kernel goes on."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        os.kill(self.pid, signal.SIGSTOP)  # first, so that it has no more of them
+        processes = [self.pid, *map(int, children.read_text().split())]
+        try:
+            _signal(processes, signal.SIGSTOP)
+            yield
+        finally:
+            _signal(processes, signal.SIGCONT)
+
     def url(self, database: str) -> str:
         """The URL of a database of this server."""
         return f"postgresql://postgres@/{database}?host={self._folder}"
@@ -106,6 +118,12 @@ def running_cluster(changes: Mapping[str, str] = MappingProxyType({})) -> Iterat
             cluster.stop()
     finally:
         shutil.rmtree(folder)
+
+
+def _signal(processes: list[int], what: signal.Signals) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, what)
 
 
 def _initialise(data: Path) -> None:

@@ -9,8 +9,10 @@ import asyncio
 import itertools
 import os
 import signal
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -23,7 +25,6 @@ from tests.support.content import Manifest, image
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -33,6 +34,9 @@ POOL_SIZE: Final = 3
 STORM: Final = 40
 """Clients at once: many more than connections."""
 WAIT_SECONDS_MAX: Final = 60
+BUSY_SECONDS_MAX: Final = 3
+LATE_SECONDS_MAX: Final = 4
+"""Beyond that, until the answer is here: two that the registry allows itself, and what a busy machine takes."""
 
 
 @dataclass
@@ -158,6 +162,55 @@ async def test_postgres_goes_and_comes_back(cluster: Cluster, tmp_path: Path) ->
                 cluster.start()
                 await becomes(clients, 200)
             await goes_on(clients)
+
+
+async def test_postgres_hangs(cluster: Cluster, tmp_path: Path) -> None:
+    """While Postgres is silent, clients and probes are answered in time, again and again; then all goes on by itself."""
+    busy = {"REGISTRY_DATABASE__BUSY_SECONDS_MAX": str(BUSY_SECONDS_MAX)}
+    with running_server(tmp_path, settings(cluster.create_database(), **busy)) as server:
+        async with pushing(server.host, CLIENTS) as clients:
+            await goes_on(clients)
+            with cluster.frozen():
+                for _ in range(2):  # once with connections that were there, once without
+                    asked = [told_to_come_again(server.host) for _ in range(3 * POOL_SIZE)]
+                    ready, *told = await asyncio.gather(readiness(server.host), *asked)
+                    assert ready < 6
+                    assert max(told) < BUSY_SECONDS_MAX + LATE_SECONDS_MAX
+                assert await lives(server.host)
+                assert clients.refused >= CLIENTS
+            await becomes(clients, 200)
+            await goes_on(clients)
+
+
+async def test_stops_while_postgres_hangs(cluster: Cluster, tmp_path: Path) -> None:
+    """A registry that is told to end while Postgres is silent ends all the same, in order."""
+    busy = {"REGISTRY_DATABASE__BUSY_SECONDS_MAX": str(BUSY_SECONDS_MAX)}
+    with running_server(tmp_path, settings(cluster.create_database(), **busy)) as server, cluster.frozen():
+        asked = asyncio.create_task(told_to_come_again(server.host))
+        await asyncio.sleep(0.5)
+        os.kill(server.pid, signal.SIGTERM)
+        await asked
+        await until(lambda: "State:\tZ" in Path(f"/proc/{server.pid}/status").read_text())
+
+
+async def told_to_come_again(host: str) -> float:
+    """How many seconds it takes until a client that asks for a manifest is told so."""
+    began = time.monotonic()
+    async with httpx.AsyncClient(timeout=WAIT_SECONDS_MAX) as http:
+        answer = await http.get(f"http://{host}/v2/team/app/manifests/latest")
+    assert answer.status_code == 503, answer.text
+    assert int(answer.headers["retry-after"]) > 0
+    return time.monotonic() - began
+
+
+async def readiness(host: str) -> float:
+    """How many seconds it takes until /readyz says that the database does not answer."""
+    began = time.monotonic()
+    async with httpx.AsyncClient(timeout=WAIT_SECONDS_MAX) as http:
+        answer = await http.get(f"http://{host}/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["faults"].keys() == {"database"}
+    return time.monotonic() - began
 
 
 async def test_worker_dies_while_postgres_is_away(cluster: Cluster, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ LIBRARIES = {
     "starlette": {"api", "ui", "app", "testing"},
     "uvicorn": {"server", "protocol", "testing"},
     "sqlalchemy": {"db"},
+    "psycopg": {"db"},
     "alembic": {"db"},
     "aiofiles": {"storage"},
     "obstore": {"storage"},

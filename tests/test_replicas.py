@@ -270,9 +270,10 @@ async def test_service_that_fails(settings: Settings, s3: S3Server) -> None:
     assert {entry["path"] async for entry in fresh.service.list("segments")} == named | published
 
 
-async def test_readiness(settings: Settings, s3: S3Server) -> None:
+async def test_readiness(settings: Settings, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A replica whose storage does not answer says so, and clients are told to come back; then all goes on by itself."""
-    blob = Blob(b"content")
+    monkeypatch.setattr(service, "_RETRIES_MAX", 0)
+    blob, other = Blob(b"content"), Blob(b"of another")
     async with (
         faulty(s3.endpoint, 0) as proxy,
         running({**settings, "storage.objects.endpoint": proxy.endpoint}) as registry,
@@ -280,14 +281,23 @@ async def test_readiness(settings: Settings, s3: S3Server) -> None:
         repository = registry.repository("team/app")
         await repository.upload(blob)
         proxy.share = 1
-        assert (await registry.get("/readyz")).json()["faults"] == {
+        ready = await registry.get("/readyz")
+        assert ready.status_code == 503
+        assert ready.json()["faults"] == {
             "storage": "Unavailable: the storage does not answer at the moment; try again"
         }
+        push = f"blobs/uploads/?digest={other.digest}"
+        for answer in (
+            await repository.get(f"blobs/{blob.digest}"),
+            await repository.post(push, content=other.content),
+        ):
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
         assert (await registry.get("/healthz")).status_code == 200
         assert (await repository.head(f"blobs/{blob.digest}")).status_code == 200
         proxy.share = 0
         assert (await registry.get("/readyz")).status_code == 200
         assert await read(repository, blob.digest) == blob.content
+        assert (await repository.upload(other)).status_code == 201
 
 
 @pytest.mark.parametrize("size", [10, 3 * CHUNK])

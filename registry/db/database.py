@@ -41,6 +41,12 @@ class Database(ABC):
         """As `read`, for a query of one statement, which sees one state of the database without a transaction."""
         return await self._look(lambda connection: query(connection, *args, **kwargs))
 
+    async def survey(
+        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `read`, for a command that looks at whole tables: it may take as long as it takes."""
+        return await self._survey(lambda connection: query(connection, *args, **kwargs))
+
     async def write(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -99,6 +105,9 @@ class Database(ABC):
 
     @abstractmethod
     async def _read(self, job: Callable[[Connection], T]) -> T: ...
+
+    async def _survey(self, job: Callable[[Connection], T]) -> T:
+        return await self._read(job)
 
     @abstractmethod
     async def _write(self, job: Callable[[Connection], T], *, durable: bool) -> T: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from registry.db.database import Database
+from registry.db.deadline import bounded, run_until
 from registry.oci.errors import RegistryError, StorageFull, Unavailable
 from registry.threads import in_thread
 
@@ -24,6 +26,7 @@ T = TypeVar("T")
 
 _ATTEMPTS_MAX: Final = 10
 _BUSY: Final = "the database is busy; try again"
+_SILENT: Final = "the database does not answer at the moment; try again"
 _SERIALIZATION_FAILURE: Final = "40001"
 _DEADLOCK_DETECTED: Final = "40P01"
 _DISK_FULL: Final = "53100"
@@ -36,8 +39,14 @@ _TRY_LOCK: Final = text("SELECT pg_try_advisory_lock(hashtextextended(:task, 0))
 _UNLOCK: Final = text("SELECT pg_advisory_unlock_all()")
 _AWAY: Final = ("08", "57P")  # connection exceptions, and a server that starts or stops
 
-# A server that is gone without a word (a lost machine, a cut network) is noticed within half a minute; without these
-# it would be as long as the kernel goes on trying, a quarter of an hour and more. The URL may say otherwise.
+_PING_SECONDS_MAX: Final = 5
+"""Whoever probes does not wait for much longer."""
+_LATE_SECONDS_MAX: Final = 2
+"""Beyond its time, for who came to its turn at the last moment, or hears from Postgres that it waited for a lock."""
+
+# A server that is gone without a word (a lost machine, a cut network) is noticed within half a minute, also by who has
+# no deadline; without these it would be as long as the kernel goes on trying, a quarter of an hour and more. The URL
+# may say otherwise.
 _LINK: Final = {
     "connect_timeout": "10",  # seconds
     "keepalives_idle": "10",
@@ -51,17 +60,20 @@ class PostgresDatabase(Database):
     """A Postgres database, shared by any number of processes.
 
     Never more than `pool_size` connections are open for requests: who finds all of them in use waits for its turn, at
-    most for `busy_seconds_max`.
+    most for `busy_seconds_max`. Who has a connection is answered about as soon, too, and be it by Unavailable: where
+    Postgres itself is silent for so long, the connection is given up.
     """
 
     def __init__(self, url: str, pool_size: int, busy_seconds_max: float) -> None:
         given = make_url(url)
-        self.engine = create_engine(
-            given.set(drivername="postgresql+psycopg", query={**_LINK, **given.query}),
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_pre_ping=True,
-            isolation_level="READ COMMITTED",
+        self.engine = bounded(
+            create_engine(
+                given.set(drivername="postgresql+psycopg", query={**_LINK, **given.query}),
+                pool_size=pool_size,
+                max_overflow=0,
+                pool_pre_ping=True,
+                isolation_level="READ COMMITTED",
+            )
         )
         self._snapshots = self.engine.execution_options(**_SNAPSHOT)
         self._statements = self.engine.execution_options(
@@ -69,11 +81,13 @@ class PostgresDatabase(Database):
         )
         # For what takes long, as locks do: not from the pool, where requests would miss the connection. The server is
         # to notice within a minute when the machine at the other end is gone.
-        self._unpooled = create_engine(
-            self.engine.url,
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            connect_args={"options": _KEEPALIVE},
+        self._unpooled = bounded(
+            create_engine(
+                self.engine.url,
+                poolclass=NullPool,
+                isolation_level="AUTOCOMMIT",
+                connect_args={"options": _KEEPALIVE},
+            )
         )
         self._threads = ThreadPoolExecutor(pool_size, thread_name_prefix="db")
         self._turn_seconds_max = busy_seconds_max
@@ -86,9 +100,17 @@ class PostgresDatabase(Database):
         """See Database; an advisory lock, which Postgres takes from a connection that ends."""
         held = ExitStack()
         try:
-            yield await in_thread(None, self._try_lock, task, held)
+            yield await in_thread(None, run_until, self._deadline(), lambda: self._try_lock(task, held))
         finally:
-            await in_thread(None, held.close)
+            await in_thread(None, run_until, self._deadline(), held.close)
+
+    async def ping(self) -> None:
+        """See Database; Unavailable after five seconds."""
+        try:
+            async with asyncio.timeout(_PING_SECONDS_MAX):
+                await super().ping()
+        except TimeoutError:
+            raise Unavailable(_SILENT) from None
 
     def close(self) -> None:
         """See Database."""
@@ -109,13 +131,16 @@ class PostgresDatabase(Database):
     async def _read(self, job: Callable[[Connection], T]) -> T:
         return await self._in_turn(lambda: self._read_here(job))
 
+    async def _survey(self, job: Callable[[Connection], T]) -> T:
+        return await in_thread(None, self._survey_here, job)
+
     async def _write(self, job: Callable[[Connection], T], *, durable: bool) -> T:
         return await self._in_turn(lambda: self._write_here(job, durable=durable))
 
     async def _in_turn(self, function: Callable[[], T]) -> T:
         """What `function` returns, run where a connection is free for it; Unavailable when none is for too long."""
-        turn = self._threads.submit(function)
-        # What has begun cannot be cancelled: this ends the waiting, and nothing else.
+        turn = self._threads.submit(run_until, self._deadline(), function)
+        # What has begun cannot be cancelled: this ends the waiting for the turn, and the deadline the turn.
         timer = asyncio.get_running_loop().call_later(self._turn_seconds_max, turn.cancel)
         try:
             return await asyncio.wrap_future(turn)
@@ -125,6 +150,9 @@ class PostgresDatabase(Database):
             raise
         finally:
             timer.cancel()
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._turn_seconds_max + _LATE_SECONDS_MAX
 
     def _try_lock(self, task: str, held: ExitStack) -> bool:
         try:
@@ -147,6 +175,10 @@ class PostgresDatabase(Database):
                 return job(connection)
         except DBAPIError as error:
             raise _told(error) from error
+
+    def _survey_here(self, job: Callable[[Connection], T]) -> T:
+        with self._snapshot() as connection:
+            return job(connection)
 
     def _write_here(self, job: Callable[[Connection], T], *, durable: bool) -> T:
         for _ in range(_ATTEMPTS_MAX):
@@ -186,5 +218,5 @@ def _told(error: DBAPIError) -> RegistryError | DBAPIError:
     if state in {_LOCK_NOT_AVAILABLE, _TOO_MANY_CONNECTIONS}:
         return Unavailable(_BUSY)
     if state.startswith(_AWAY) or (isinstance(error, OperationalError) and not state):
-        return Unavailable("the database does not answer at the moment; try again")
+        return Unavailable(_SILENT)
     return error

@@ -57,7 +57,7 @@ async def restore_backup(
 
 async def require_empty(database: Database) -> None:
     """NotEmpty where there are rows."""
-    counts = await database.read(inspection.counts)
+    counts = await database.survey(inspection.counts)
     if any(counts.values()):
         held = ", ".join(f"{count} {what}" for what, count in counts.items())
         raise NotEmpty(f"the database is not empty: {held}")

@@ -40,7 +40,7 @@ class CheckReport:
 
 async def check(registry: Registry, progress: Progress, *, deep: bool = False) -> CheckReport:
     """Look at everything; `deep` also reads and hashes every blob."""
-    report = CheckReport(counts=await registry.database.read(inspection.counts))
+    report = CheckReport(counts=await registry.database.survey(inspection.counts))
     await _check_blobs(registry, report, progress, deep=deep)
     await _check_manifests(registry, report, progress)
     await _check_references(registry, report)
@@ -109,17 +109,17 @@ def _faults_of_manifest(row: ManifestRow) -> list[str]:
 
 
 async def _check_references(registry: Registry, report: CheckReport) -> None:
-    for repository, manifest, blob in await registry.database.read(inspection.incomplete, _PROBLEMS_MAX):
+    for repository, manifest, blob in await registry.database.survey(inspection.incomplete, _PROBLEMS_MAX):
         report.problems.append(
             f"{repository}@{manifest}: blob {blob}, which it names, is not in the repository"
         )
-    report.problems += await registry.database.read(inspection.stray_rows, _PROBLEMS_MAX)
-    count, size = await registry.database.read(inspection.unseen)
+    report.problems += await registry.database.survey(inspection.stray_rows, _PROBLEMS_MAX)
+    count, size = await registry.database.survey(inspection.unseen)
     if count:
         report.notes.append(
             f"{count} blobs of {size} bytes are seen by no repository any more; nothing frees their bytes yet"
         )
-    if sparse := await registry.database.read(inspection.sparse):
+    if sparse := await registry.database.survey(inspection.sparse):
         report.notes.append(
             f"{sparse} indexes are sparse: manifests that they name were deleted, or never pushed"
         )

@@ -60,9 +60,9 @@ async def restore(
         progress("entries", done, None)
     report.missing = [
         f"{repository}: blob {digest} of {size} bytes is not in the store"
-        for repository, digest, size in await registry.database.read(restoring.missing)
+        for repository, digest, size in await registry.database.survey(restoring.missing)
     ]
-    report.counts = await registry.database.read(inspection.counts)
+    report.counts = await registry.database.survey(inspection.counts)
     return report
 
 
