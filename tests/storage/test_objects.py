@@ -493,3 +493,33 @@ async def test_multipart_uploads_may_not_be_listed(
 def test_bucket(url: str, name: str, prefix: str) -> None:
     """A URL says the bucket's name and the prefix of all keys."""
     assert (Bucket(url).name, Bucket(url).prefix) == (name, prefix)
+
+
+async def test_snapshot_that_takes_long(opened: ObjectStore) -> None:
+    """A snapshot that is being written is not taken for an abandoned one until a day later."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield bytes(PART_BYTES)
+        begun.set()
+        await go_on.wait()
+
+    saving = asyncio.create_task(opened.journal.save(7, pieces()))
+    await begun.wait()
+    assert multipart_uploads(opened) == 1
+    assert await opened.sweep(-1) == 0
+    go_on.set()
+    await saving
+    assert [snapshot.until async for snapshot in opened.journal.snapshots()] == [7]
+
+
+async def test_abandoned_snapshot(opened: ObjectStore) -> None:
+    """One that nobody will finish is removed a day later."""
+    file = opened.service.writer("snapshots/abandoned")
+    for _ in range(3):
+        await opened.service.write(file, bytes(PART_BYTES))
+    day = 86_400
+    assert await multipart.abort_abandoned(opened.service.bucket, time.time() + day - 60, ()) == 0
+    assert await multipart.abort_abandoned(opened.service.bucket, time.time() + day + 60, ()) == 1
+    assert multipart_uploads(opened) == 0
