@@ -22,10 +22,11 @@ from registry.app import build_store, check
 from registry.config import load
 from registry.db.database import open_database
 from registry.oci.digest import Digest
-from registry.storage.objects import service
+from registry.storage.objects import places, service
 from registry.storage.objects.layout import published_key, upload_of
 from registry.storage.objects.multipart import _client, _listed
 from registry.storage.objects.parts import PARTS_MAX, parts_for
+from registry.storage.objects.places import PLACES_MAX
 from registry.storage.objects.service import PART_BYTES
 from registry.storage.objects.store import ObjectStore
 from tests.faults.client import Client, image
@@ -488,6 +489,64 @@ async def test_memory_is_shared(environment: Settings, tmp_path: Path) -> None:
     assert taken < parts + 32 * 1024 * 1024, f"{taken} taken, {parts} in parts"
     assert taken < pushes * PARTS_MAX.held_bytes_max / 2
     assert environment
+
+
+async def test_memory_of_stalled_pushes(environment: Settings, tmp_path: Path) -> None:
+    """A hundred clients that stop in the middle of a layer take no more memory than docs/operating.md tells."""
+    stalled, piece = 100, bytes(1024 * 1024)
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(13):
+            yield piece
+        await asyncio.sleep(600)
+
+    with doomed_server(tmp_path) as (server, process):
+        async with httpx.AsyncClient(
+            base_url=server, limits=httpx.Limits(), timeout=60, trust_env=False
+        ) as client:
+            small = Blob(os.urandom(2 * PART_BYTES))
+            await client.post(f"/v2/app/blobs/uploads/?digest={small.digest}", content=small.content)
+            before = peak_bytes(process.pid)
+            path = f"/v2/app/blobs/uploads/?digest={small.digest}"
+            tasks = [asyncio.create_task(client.post(path, content=body())) for _ in range(stalled)]
+            await asyncio.wait(tasks, timeout=10)
+            assert (await client.get("/readyz")).status_code == 200
+            taken = peak_bytes(process.pid) - before
+            assert not any(task.done() for task in tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+    parts = sum(parts_for(number).held_bytes_max for number in range(1, PLACES_MAX + 1))
+    waiting = (stalled - PLACES_MAX) * 1024 * 1024 // 2
+    assert taken < parts + waiting, f"{taken} taken, {parts} in parts"
+    assert environment
+
+
+async def test_more_pushes_than_places(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where others take all places for too long, a push is told 503 with Retry-After; its end needs none."""
+    monkeypatch.setattr(places, "PLACES_MAX", 1)
+    monkeypatch.setattr(places, "_WAIT_SECONDS_MAX", 0.2)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    large, small = Blob(bytes(2 * 1024 * 1024)), Blob(b"small")
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield large.content
+        begun.set()
+        await go_on.wait()
+
+    async with running(settings) as registry:
+        repo = registry.repository("app")
+        location = await repo.start()
+        assert (await repo.patch(location, content=small.content)).status_code == 202
+        pushing = asyncio.create_task(repo.post(f"blobs/uploads/?digest={large.digest}", content=slow()))
+        await begun.wait()
+        refused = await repo.post(f"blobs/uploads/?digest={small.digest}", content=small.content)
+        assert "too many uploads" in refusal(refused, 503, "UNAVAILABLE")["message"]
+        assert refused.headers["retry-after"] == "2"
+        assert (await repo.put(f"{location}?digest={small.digest}")).status_code == 201
+        go_on.set()
+        assert (await pushing).status_code == 201
+        await repo.upload(small)
 
 
 def peak_bytes(process: int) -> int:

@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 import time
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ from tests.storage.contract import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 pytestmark = pytest.mark.anyio
 
@@ -327,6 +327,7 @@ async def test_completed_though_the_answer_was_lost(
 async def test_service_is_away(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that does not answer is told of as such, after a few seconds where somebody asks how we are."""
     monkeypatch.setattr(service, "_RETRIES_MAX", 1)
+    monkeypatch.setattr(service, "_START_SECONDS_MAX", 0)
     away = ObjectStore(Bucket(s3.new_url(), "http://127.0.0.1:9", REGION, allow_http=True))
     with pytest.raises(Unavailable):
         await away.ping()
@@ -356,6 +357,69 @@ async def test_wrong_key(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is not let in hears so at the start."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(OSError, match=r"s3://.* cannot be used: .* 403 Forbidden"):
+        await ObjectStore(s3.new_bucket()).open()
+
+
+async def test_away_at_the_start(s3: S3Server) -> None:
+    """A start without the service says so after some ten seconds."""
+    begun = time.monotonic()
+    with structlog.testing.capture_logs() as logs, pytest.raises(OSError, match=r"s3://.* cannot be used"):
+        await ObjectStore(Bucket(s3.new_url(), "http://127.0.0.1:9", REGION, allow_http=True)).open()
+    assert 5 < time.monotonic() - begun < 12
+    assert {entry["event"] for entry in logs} == {"object storage fails; trying again"}
+
+
+@asynccontextmanager
+async def answering(*answers: int) -> AsyncIterator[str]:
+    """A service that gives these answers, one after the other, to those who want to make an object; its endpoint."""
+    left = iter(answers)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        status = next(left) if b"if-none-match" in head.lower() else 200
+        headers = 'ETag: "1"\r\nContent-Length: 0\r\nConnection: close'
+        writer.write(f"HTTP/1.1 {status} -\r\n{headers}\r\n\r\n".encode())
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("answers", "conditional", "events"),
+    [
+        ([412], True, []),
+        ([409], True, []),
+        ([501], False, ["object storage without conditional writes"]),
+        ([400], False, ["object storage without conditional writes"]),
+        ([200], False, ["object storage ignores the conditions of writes"]),
+        ([500, 503, 412], True, ["object storage fails; trying again"] * 2),
+    ],
+)
+async def test_conditional_writes_are_tried_out(
+    s3: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[int],
+    conditional: bool,  # noqa: FBT001
+    events: list[str],
+) -> None:
+    """Only a clear answer says whether a service knows conditional writes; what fails is tried again."""
+    monkeypatch.setattr(service, "_START_PAUSE_SECONDS", 0.01)
+    async with answering(*answers) as endpoint:
+        store = ObjectStore(replace(s3.new_bucket(), endpoint=endpoint))
+        with structlog.testing.capture_logs() as logs:
+            await store.open()
+    assert store.service._conditional is conditional
+    assert [entry["event"] for entry in logs] == events
+
+
+async def test_no_credentials(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no credentials are set, so that the machine is asked for its own, it is said which variables to set."""
+    monkeypatch.setattr(service, "_START_SECONDS_MAX", 0)
+    for name in s3.environment:
+        monkeypatch.delenv(name)
+    with pytest.raises(OSError, match="no credentials are set: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
         await ObjectStore(s3.new_bucket()).open()
 
 
@@ -429,3 +493,33 @@ async def test_multipart_uploads_may_not_be_listed(
 def test_bucket(url: str, name: str, prefix: str) -> None:
     """A URL says the bucket's name and the prefix of all keys."""
     assert (Bucket(url).name, Bucket(url).prefix) == (name, prefix)
+
+
+async def test_snapshot_that_takes_long(opened: ObjectStore) -> None:
+    """A snapshot that is being written is not taken for an abandoned one until a day later."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield bytes(PART_BYTES)
+        begun.set()
+        await go_on.wait()
+
+    saving = asyncio.create_task(opened.journal.save(7, pieces()))
+    await begun.wait()
+    assert multipart_uploads(opened) == 1
+    assert await opened.sweep(-1) == 0
+    go_on.set()
+    await saving
+    assert [snapshot.until async for snapshot in opened.journal.snapshots()] == [7]
+
+
+async def test_abandoned_snapshot(opened: ObjectStore) -> None:
+    """One that nobody will finish is removed a day later."""
+    file = opened.service.writer("snapshots/abandoned")
+    for _ in range(3):
+        await opened.service.write(file, bytes(PART_BYTES))
+    day = 86_400
+    assert await multipart.abort_abandoned(opened.service.bucket, time.time() + day - 60, ()) == 0
+    assert await multipart.abort_abandoned(opened.service.bucket, time.time() + day + 60, ()) == 1
+    assert multipart_uploads(opened) == 0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
+from registry.oci.errors import Unavailable
+from registry.storage.objects import places
 from registry.storage.objects.parts import PARTS_MAX, PARTS_MIN, parts_for
-from registry.storage.objects.staged import _being_written
+from registry.storage.objects.places import PLACES_MAX
 from registry.storage.objects.store import ObjectStore
 from tests.storage.test_objects import opened, store
 
@@ -27,14 +30,39 @@ def test_bound(segments: int) -> None:
     assert parts_for(1000) == PARTS_MIN
 
 
+def test_all_places() -> None:
+    """However many clients push, they take no more memory than docs/operating.md tells."""
+    taken = sum(parts_for(number).held_bytes_max for number in range(1, PLACES_MAX + 1))
+    assert taken == 432 * 1024 * 1024
+
+
 @pytest.mark.anyio
 async def test_who_counts(opened: ObjectStore) -> None:
-    """A segment counts from its first byte on, until it is ended or its request is."""
-    before = len(_being_written)
-    async with opened.stage("one") as one, opened.stage("two") as two:
-        await asyncio.gather(one.write(b"1"), two.write(b"2"))
-        assert len(_being_written) == before + 2
-        await one.flush()
-        assert len(_being_written) == before + 1
-    del two
-    assert len(_being_written) == before
+    """An upload has a place from its first byte on until its request is done, however that ends."""
+    with pytest.raises(ZeroDivisionError):
+        async with opened.stage("one") as one, opened.stage("two") as two, opened.stage("three"):
+            await asyncio.gather(one.write(b"1"), two.write(b"2"))
+            await one.flush()
+            await one.write(b"1")
+            assert opened.places.taken == 2
+            raise ZeroDivisionError
+    assert opened.places.taken == 0
+
+
+@pytest.mark.anyio
+async def test_no_place(opened: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds no place waits for one, in the order in which they came, and hears after a while that there is none."""
+    monkeypatch.setattr(places, "PLACES_MAX", 1)
+    store = ObjectStore(opened.service.bucket)
+    async with AsyncExitStack() as first, store.stage("two") as two, store.stage("three") as three:
+        await (await first.enter_async_context(store.stage("one"))).write(b"1")
+        writing = asyncio.create_task(two.write(b"2"))
+        await asyncio.sleep(0)
+        monkeypatch.setattr(places, "_WAIT_SECONDS_MAX", 0.05)
+        with pytest.raises(Unavailable, match="too many uploads"):
+            await three.write(b"3")
+        assert not writing.done()
+        await first.aclose()
+        await writing
+        assert two.size == 1
+    assert store.places.taken == 0

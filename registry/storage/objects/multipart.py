@@ -7,8 +7,8 @@ that purges, not at the start. GCS and Azure have a lifecycle rule for this, or 
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from registry import logs
 from registry.storage.objects.layout import SEGMENTS, SNAPSHOTS
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from registry.storage.objects.service import Bucket
+
+_SNAPSHOT_TIME_MAX: Final = timedelta(days=1)
 
 log = logs.logger(__name__)
 
@@ -39,13 +41,21 @@ def _abort(bucket: Bucket, since: datetime, busy: Collection[str]) -> int:
     try:
         with closing(_client(bucket)) as client:
             for found in _listed(client, bucket):
-                if found["Initiated"] <= since and found["Key"].split("/")[-2] not in busy:
+                if _is_abandoned(found, since, busy):
                     _abort_one(client, bucket, found["Key"], found["UploadId"])
                     count += 1
     except (BotoCoreError, ClientError) as error:
         # The right to do this is often forgotten; that must not keep other things from being tidied up.
         log.warning("unfinished multipart uploads could not be removed", error=str(error))
     return count
+
+
+def _is_abandoned(found: dict[str, Any], since: datetime, busy: Collection[str]) -> bool:
+    """A snapshot has no mark that tells whether somebody is at work on it: it is given time instead."""
+    parent = found["Key"].split("/")[-2]
+    if parent == SNAPSHOTS:
+        return bool(found["Initiated"] <= since - _SNAPSHOT_TIME_MAX)
+    return found["Initiated"] <= since and parent not in busy
 
 
 def _listed(client: Any, bucket: Bucket) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - botocore makes its classes

@@ -22,15 +22,15 @@ class Parts:
 
 
 PARTS_MAX: Final = Parts(8 * _MEBIBYTE, 3)
-"""What a segment has while at most _FEW are being written."""
+"""What a segment has while at most _FEW uploads are being written."""
 PARTS_MIN: Final = Parts(5 * _MEBIBYTE, 1)
 """What it has while many are: S3 takes no smaller parts, and one has to be under way while the next is filled."""
 _FEW: Final = 4
 _SEVERAL: Final = 8
 
 
-def parts_for(segments: int) -> Parts:
-    """What the next segment has while so many are being written, with itself."""
-    if segments <= _FEW:
+def parts_for(uploads: int) -> Parts:
+    """What the next segment has while so many uploads have a place (`places.py`), with its own."""
+    if uploads <= _FEW:
         return PARTS_MAX
-    return Parts(PARTS_MAX.size, 1) if segments <= _SEVERAL else PARTS_MIN
+    return Parts(PARTS_MAX.size, 1) if uploads <= _SEVERAL else PARTS_MIN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -34,6 +35,16 @@ _RETRY_SECONDS_MAX: Final = 90
 _PING_SECONDS_MAX: Final = 5
 _SILENT_SECONDS_MAX: Final = 30
 _DELETE_AT_ONCE: Final = 1000
+_START_SECONDS_MAX: Final = 8
+_START_PAUSE_SECONDS: Final = 1
+_REFUSED: Final = ("status code: 501", "status code: 400")
+"""What services say that know no conditions, in obstore's words, which has no class for it; Swift says 501."""
+_METADATA_SERVICE: Final = "169.254.169.254"
+_CREDENTIALS: Final = {
+    "s3": "no credentials are set: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "no credentials are set: GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "no credentials are set: AZURE_STORAGE_ACCOUNT_KEY",
+}
 _AWAY: Final = "the storage does not answer at the moment; try again"
 _ENDPOINTS: Final = {"s3": "endpoint", "gs": "base_url", "az": "endpoint"}
 
@@ -107,19 +118,43 @@ class Service:
         self._conditional = False
 
     async def make_ready(self) -> None:
-        """See whether the service knows conditional writes; OSError where the bucket cannot be written to."""
-        try:
-            await obstore.put_async(self._store, READY, b"")
-        except BaseError as error:
-            raise OSError(f"{self.bucket.url} cannot be used: {_first_of(error)}") from error
+        """See whether the service knows conditional writes; OSError where the bucket cannot be written to.
+
+        Who starts a registry is told within _START_SECONDS_MAX or so, and not after all retries.
+        """
+        deadline = time.monotonic() + _START_SECONDS_MAX
+        while True:
+            try:
+                self._conditional = await self._try_out()
+            except (BaseError, FileNotFoundError) as error:
+                reason = self._reason(error)
+                # Any other error is an answer, and would be the same again.
+                if not isinstance(error, GenericError) or time.monotonic() + _START_PAUSE_SECONDS > deadline:
+                    raise OSError(f"{self.bucket.url} cannot be used: {reason}") from error
+                log.warning("object storage fails; trying again", url=self.bucket.url, error=reason)
+                await asyncio.sleep(_START_PAUSE_SECONDS)
+            else:
+                return
+
+    async def _try_out(self) -> bool:
+        """Write to the bucket; whether the service then refuses to make an object that is there."""
+        await obstore.put_async(self._impatient, READY, b"")
         try:
             await obstore.put_async(self._impatient, READY, b"", mode="create")
         except AlreadyExistsError:
-            self._conditional = True
-        except (BaseError, NotImplementedError) as error:  # refused, in one of many ways
-            log.info(
-                "object storage without conditional writes", url=self.bucket.url, error=type(error).__name__
-            )
+            return True
+        except (GenericError, NotSupportedError, NotImplementedError) as error:
+            if isinstance(error, GenericError) and not any(words in _first_of(error) for words in _REFUSED):
+                raise
+            log.info("object storage without conditional writes", url=self.bucket.url)
+        else:
+            log.warning("object storage ignores the conditions of writes", url=self.bucket.url)
+        return False
+
+    def _reason(self, error: BaseError | OSError) -> str:
+        """As `_first_of`, and what to do where there are no credentials: then the machine's own are asked for."""
+        reason = _first_of(error)
+        return f"{reason} ({_CREDENTIALS[self.bucket.scheme]})" if _METADATA_SERVICE in reason else reason
 
     async def ping(self) -> None:
         """Raise where the service does not answer, or not to us."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Final
-from weakref import WeakSet
 
 from registry.storage.contract import StagedBytesLost
 from registry.storage.objects.layout import (
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from registry.oci.digest import Digest
+    from registry.storage.objects.parts import Parts
     from registry.storage.objects.service import Service
     from registry.storage.objects.store import ObjectStore
 
@@ -39,6 +39,7 @@ class ObjectStaged:
         self._upload = upload
         self._segments = decode_state(upload, state)
         self._writing: _Writing | None = None
+        self._has_place = False
         self._marked_at: float | None = None
 
     @property
@@ -72,11 +73,13 @@ class ObjectStaged:
         """See the contract."""
         if not chunk:
             return
+        await self._take_place()
         await self._mark()
         if self._writing and self._writing.size + len(chunk) > _SEGMENT_BYTES_MAX:
             await self.flush()
         if self._writing is None:
-            self._writing = _Writing(self._store.service, new_segment_key(self._upload))
+            parts = parts_for(self._store.places.taken)
+            self._writing = _Writing(self._store.service, new_segment_key(self._upload), parts)
         await self._writing.write(chunk)
 
     async def flush(self) -> None:
@@ -96,6 +99,19 @@ class ObjectStaged:
         await self.flush()
         await self._store.publish(self._upload, digest, tuple(self._segments))
 
+    def leave(self) -> None:
+        """Forget what is not flushed, and let another write."""
+        self._writing = None
+        if self._has_place:
+            self._has_place = False
+            self._store.places.give_back()
+
+    async def _take_place(self) -> None:
+        """Kept to the end of the request, so that who has begun is never made to wait again."""
+        if not self._has_place:
+            await self._store.places.take()
+            self._has_place = True
+
     def _reader(self, *segments: Segment) -> ObjectReader:
         return ObjectReader(self._store.service, Index(segments), _lost)
 
@@ -110,11 +126,10 @@ class ObjectStaged:
 class _Writing:
     """A segment that is being written; forgotten where it is not ended."""
 
-    def __init__(self, service: Service, key: str) -> None:
+    def __init__(self, service: Service, key: str, parts: Parts) -> None:
         self._service = service
         self._key = key
-        _being_written.add(self)
-        self._file = service.writer(key, parts_for(len(_being_written)))
+        self._file = service.writer(key, parts)
         self.size = 0
 
     async def write(self, chunk: bytes) -> None:
@@ -123,12 +138,7 @@ class _Writing:
 
     async def end(self) -> Segment:
         await self._service.complete(self._file, self._key, self.size)
-        _being_written.discard(self)
         return Segment(self._key, self.size)
-
-
-_being_written: Final = WeakSet[_Writing]()
-"""Those of this process; one that nobody ends is forgotten with its request."""
 
 
 async def _lost(index: Index) -> Index:

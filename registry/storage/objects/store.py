@@ -29,6 +29,7 @@ from registry.storage.objects.layout import (
     published_key,
     upload_key,
 )
+from registry.storage.objects.places import Places
 from registry.storage.objects.reader import ObjectReader
 from registry.storage.objects.service import Service
 from registry.storage.objects.staged import ObjectStaged
@@ -49,6 +50,7 @@ class ObjectStore:
         self.service = Service(bucket)
         self.description = bucket.url
         self.journal = ObjectJournal(self.service)
+        self.places = Places()
         self._indexes = Indexes(self.service)
         self._clearing = Clearing(self.service, self._indexes)
 
@@ -63,7 +65,11 @@ class ObjectStore:
     @asynccontextmanager
     async def stage(self, upload: str, state: str = "") -> AsyncIterator[ObjectStaged]:
         """See the contract."""
-        yield ObjectStaged(self, upload, state)
+        staged = ObjectStaged(self, upload, state)
+        try:
+            yield staged
+        finally:
+            staged.leave()
 
     async def discard(self, upload: str) -> None:
         """See the contract. What is published of the upload stays, and only its mark goes."""
