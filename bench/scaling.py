@@ -21,7 +21,9 @@ _BLOBS: Final = {
 }
 _LISTS: Final = {"tags-middle": "tags", "catalog-middle": "catalog", "referrers": "referrers"}
 FLAT_MAX: Final = 3
-"""How many times as much a page may cost in the largest list as in the smallest."""
+"""How many times as much a page may cost in any list as in the smallest."""
+OPERATIONS_MIN: Final = 20
+"""With fewer, chance tells more than the list does."""
 
 Cases = dict[str, dict[str, Any]]
 
@@ -50,7 +52,7 @@ def pictures(comparisons: dict[str, Cases]) -> dict[str, list[Panel]]:
 
 def lists_table(cases: Cases) -> str:
     """A row for each list and database, a column for each length; last, how flat it is."""
-    heads = [*(f"{entries:,}" for entries in _lengths(cases)), "last / first"]
+    heads = [*(f"{entries:,}" for entries in _lengths(cases)), "most / first"]
     return "\n".join(
         [
             f"| page of 100 | database | {' | '.join(heads)} |",
@@ -61,17 +63,21 @@ def lists_table(cases: Cases) -> str:
 
 
 def growth(cases: Cases, page: str, server: str) -> tuple[float, float]:
-    """How many times the median latency, and the processor time, of the smallest list the largest one takes.
+    """How many times the median latency, and the processor time, of the smallest list the one that takes most takes.
 
-    NaN where that was too little for the system's clock.
+    NaN where that was too little for the system's clock, or where one of the lists was asked too few times.
     """
-    lengths = _lengths(cases)
-    first, last = (cases[f"grown-{page}-{entries}"][server] for entries in (lengths[0], lengths[-1]))
-    cost = first["cpu_us_per_operation"]
+    results = [cases[f"grown-{page}-{entries}"][server] for entries in _lengths(cases)]
+    if min(result["operations"] for result in results) < OPERATIONS_MIN:
+        return math.nan, math.nan
     return (
-        last["latency_ms"]["p50"] / first["latency_ms"]["p50"],
-        last["cpu_us_per_operation"] / cost if cost else math.nan,
+        _most_to_first([result["latency_ms"]["p50"] for result in results]),
+        _most_to_first([result["cpu_us_per_operation"] for result in results]),
     )
+
+
+def _most_to_first(figures: list[float]) -> float:
+    return max(figures) / figures[0] if figures[0] else math.nan
 
 
 def _lengths(cases: Cases) -> list[int]:
@@ -83,10 +89,16 @@ def _rows(cases: Cases) -> Iterator[str]:
     for page in grown.pages(grown.ENTRIES[0]):
         for server, database in _DATABASES.items():
             cells = [_cell(cases[f"grown-{page}-{entries}"][server]) for entries in _lengths(cases)]
-            latency, cost = growth(cases, page, server)
-            verdict = f"{latency:.2f}<br><br>{cost:.2f}"
-            told = verdict if max(latency, cost) <= FLAT_MAX else f"**{verdict}**"
+            told = _verdict(growth(cases, page, server))
             yield f"| {page.replace('-', ', ')} | {database} | {' | '.join(cells)} | {told} |"
+
+
+def _verdict(ratios: tuple[float, float]) -> str:
+    """In bold where one of them is too large; what was not measured is not called flat."""
+    told = "<br><br>".join(
+        "not measured" if math.isnan(ratio) else f"{ratio:.2f}" for ratio in dict.fromkeys(ratios)
+    )
+    return f"**{told}**" if any(ratio > FLAT_MAX for ratio in ratios) else told
 
 
 def _cell(result: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Stands between a registry and an S3 server, and does to requests what networks and services do.
 
 A request may be answered 500, or 503 SlowDown, without having been done; its connection may be cut before it is done; or
-it may be done and its answer lost.
+it may be done and its answer lost, or cut in the middle.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ANSWERS: Final = {
     "fails": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
     "is too busy": b"HTTP/1.1 503 Slow Down\r\nContent-Length: 36\r\n\r\n<Error><Code>SlowDown</Code></Error>",
 }
-KINDS: Final = (*_ANSWERS, "cuts", "loses the answer")
+KINDS: Final = (*_ANSWERS, "cuts", "loses the answer", "cuts the answer")
 
 
 class FaultProxy:
@@ -66,9 +66,9 @@ class FaultProxy:
         answer = await self._forward(request)
         if kind == "loses the answer":
             return False
-        writer.write(answer)
+        writer.write(_half(answer) if kind == "cuts the answer" else answer)
         await writer.drain()
-        return True
+        return kind is None
 
     async def _forward(self, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(self._target.hostname, self._target.port)
@@ -78,6 +78,12 @@ class FaultProxy:
             return await _message(reader, is_head=request.startswith(b"HEAD "))
         finally:
             await _close(writer)
+
+
+def _half(answer: bytes) -> bytes:
+    """Its head and half of its body; not all of its head where it has no body."""
+    head = answer.index(b"\r\n\r\n") + 4
+    return answer[: (head + len(answer) - 1) // 2]
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:

@@ -80,6 +80,7 @@ def measured_lists(growing: float) -> dict[str, Any]:
     return {
         f"grown-{name}-{entries}": {
             server: {
+                "operations": 20.0,
                 "per_second": 100.0,
                 "latency_ms": {"p50": 2.0 * growing**step, "p99": 3.0},
                 "cpu_us_per_operation": 500.0,
@@ -95,7 +96,7 @@ def measured_lists(growing: float) -> dict[str, Any]:
     ("growing", "told"), [(1.4, "| 2.74<br><br>1.00 |"), (2, "| **8.00<br><br>1.00** |")]
 )
 def test_lists_that_are_not_flat_stand_out(growing: float, told: str) -> None:
-    """A list whose page costs more than three times as much at its longest is told in bold."""
+    """A list whose page costs more than three times as much as at its shortest is told in bold."""
     rows = scaling.lists_table(measured_lists(growing)).splitlines()[2:]
     assert len(rows) == 2 * len(grown.pages(1000))
     assert all(row.endswith(told) for row in rows)
@@ -114,9 +115,24 @@ def test_too_little_to_be_counted() -> None:
     for name in grown.pages(1000):
         cases[f"grown-{name}-1000"]["ours"]["cpu_us_per_operation"] = 0.0
     rows = scaling.lists_table(cases).splitlines()[2:]
-    assert rows[0].endswith("| 1.00<br><br>nan |")
+    assert rows[0].endswith("| 1.00<br><br>not measured |")
     panels = scaling.pictures({"lists": cases})["lists"]
     assert [len(panel.lines[0].points) for panel in panels] == [3, 4]
+
+
+def test_the_worst_length_counts() -> None:
+    """A list that costs much at a length between the shortest and the longest stands out, too."""
+    cases = measured_lists(1)
+    cases["grown-tags-first-100000"]["ours"]["latency_ms"]["p50"] = 7.0
+    assert scaling.lists_table(cases).splitlines()[2].endswith("| **3.50<br><br>1.00** |")
+
+
+def test_asked_too_few_times() -> None:
+    """A list of which one length was asked fewer than 20 times is not called flat."""
+    cases = measured_lists(1)
+    cases["grown-tags-first-100000"]["ours"]["operations"] = 19.0
+    rows = scaling.lists_table(cases).splitlines()[2:]
+    assert [row.endswith("| not measured |") for row in rows[:2]] == [True, False]
 
 
 def test_page_has_a_place_for_everything() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .images import image
 from .registry_view import Registry
 from .tools import Client
 
 
+@pytest.mark.everywhere
 def test_debian_from_one_daemon_to_another(
     docker: Client, empty_docker: Client, registry_server: Registry
 ) -> None:

@@ -1,8 +1,9 @@
-"""Clients written in Python, in this very process, against the registry that tests are given."""
+"""Clients written in Python, in this very process, against the registry that tests are given, and before the fleet."""
 
 from __future__ import annotations
 
 import hashlib
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,13 @@ from oras.client import OrasClient
 
 from registry.testing import File, OciRegistry
 
+from .registry_view import Registry
 from .tools import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CHUNK_BYTES = 1 << 20
 BUSYBOX = Path("/bin/busybox")
 USERS = pytest.mark.oci_registry(auth={"alice": "secret"})
 TLS = pytest.mark.oci_registry(tls=True)
@@ -122,6 +125,34 @@ def test_oras(oci_registry: OciRegistry, tmp_path: Path, monkeypatch: pytest.Mon
     (got,) = client.pull(target, outdir=str(tmp_path / "out"))
     assert Path(got).read_text() == "some notes"
     assert oci_registry.problems() == []
+
+
+@pytest.mark.everywhere
+def test_oras_in_chunks(
+    registry_server: Registry, repository: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """oras pushes a file in eight chunks, which may go to eight replicas, and pulls the same bytes."""
+    monkeypatch.chdir(tmp_path)
+    content = random.Random(8).randbytes(8 * CHUNK_BYTES - 1)  # noqa: S311 - no secret
+    (tmp_path / "layer").write_bytes(content)
+    client = OrasClient(hostname=registry_server.host, insecure=True)
+    target = f"{registry_server.host}/{repository}:1"
+    client.push(
+        target, files=["layer"], disable_path_validation=True, do_chunked=True, chunk_size=CHUNK_BYTES
+    )
+    (got,) = client.pull(target, outdir=str(tmp_path / "out"))
+    assert Path(got).read_bytes() == content
+    registry_server.complete(repository, "1")
+
+
+@pytest.mark.everywhere
+def test_dxf_streams(registry_server: Registry, repository: str) -> None:
+    """python-dxf pushes bytes as they come, of a length that it does not tell, and pulls the same."""
+    pieces = [bytes([number]) * CHUNK_BYTES for number in range(8)]
+    digest = f"sha256:{hashlib.sha256(b''.join(pieces)).hexdigest()}"
+    with DXF(registry_server.host, repository, insecure=True, timeout=20) as client:
+        assert client.push_blob(data=iter(pieces), digest=digest) == digest
+        assert b"".join(client.pull_blob(digest)) == b"".join(pieces)
 
 
 def dxf(oci: OciRegistry, repository: str, password: str) -> DXF:

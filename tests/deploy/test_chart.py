@@ -87,6 +87,11 @@ def test_parts(options: list[str]) -> None:
     assert migration["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
 
 
+def test_one_replica_has_no_budget() -> None:
+    """Where there is one replica, no budget says that it is protected, which it would not be."""
+    assert objects(["--set=replicas=1"], "PodDisruptionBudget") == []
+
+
 def test_migration_takes_no_requests() -> None:
     """The service and the budget choose replicas, and not the pod of the migration."""
     (migration,) = objects([], "Job")

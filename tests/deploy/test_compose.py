@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.deploy
 
 FOLDER = PROJECT / "deploy" / "compose"
 SECRETS = {"POSTGRES_PASSWORD": "one", "S3_ACCESS_KEY": "two", "S3_SECRET_KEY": "three"}
+REPLICAS = ("registry-1", "registry-2")
 COMPOSE = str(TOOLS / "deploy/usr/libexec/docker/cli-plugins/docker-compose")
 
 
@@ -31,11 +33,18 @@ def compose(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
 
 
 @pytest.fixture(scope="module")
-def services() -> dict[str, Any]:
-    """Give the services, as docker compose understands them."""
+def understood() -> dict[str, Any]:
+    """Give the file as docker compose understands it."""
     done = compose("config", "--format", "json", **SECRETS)
     assert done.returncode == 0, done.stderr
-    services: dict[str, Any] = json.loads(done.stdout)["services"]
+    understood: dict[str, Any] = json.loads(done.stdout)
+    return understood
+
+
+@pytest.fixture(scope="module")
+def services(understood: dict[str, Any]) -> dict[str, Any]:
+    """Give the services."""
+    services: dict[str, Any] = understood["services"]
     return services
 
 
@@ -43,8 +52,21 @@ def test_parts(services: dict[str, Any]) -> None:
     """There are two replicas, what they stand on, a migration before them and nginx in front; only nginx is reached."""
     assert services.keys() == {"postgres", "s3", "migrate", "registry-1", "registry-2", "nginx"}
     assert [name for name, service in services.items() if "ports" in service] == ["nginx"]
-    assert services["registry-1"] == services["registry-2"]
+    one, two = ({**services[name], "networks": None} for name in REPLICAS)
+    assert one == two
     assert services["registry-1"]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+
+
+def test_replicas_keep_their_addresses(understood: dict[str, Any]) -> None:
+    """A replica that is made anew has the address that nginx found at its start, and nobody else is given it meanwhile."""
+    (network,) = understood["networks"]["inside"]["ipam"]["config"]
+    pinned = {
+        ip_address(understood["services"][name]["networks"]["inside"]["ipv4_address"]) for name in REPLICAS
+    }
+    assert len(pinned) == len(REPLICAS)
+    for address in pinned:
+        assert address in ip_network(network["subnet"])
+        assert address not in ip_network(network["ip_range"])
 
 
 @pytest.mark.parametrize("missing", SECRETS)

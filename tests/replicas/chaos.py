@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
+import time
 from collections import Counter
 from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM
 from typing import TYPE_CHECKING, Final
@@ -21,10 +23,15 @@ _SHARES: Final = (0.0, 0.1, 0.1, 0.3, 1.0)
 
 
 class Chaos:
-    """Does harm for a while, and counts it in `done`; afterwards everything is there and well."""
+    """Does harm for a while, and counts it in `done`; afterwards everything is there and well.
+
+    `forgetful_until`: when (of time.monotonic) the last crash of Postgres was over, which may have lost what was committed
+    before and need not be durable.
+    """
 
     def __init__(self, replicas: Sequence[Replica], cluster: Cluster, bucket: FaultProxy, seed: int) -> None:
         self.done: Counter[str] = Counter()
+        self.forgetful_until = -math.inf
         self._replicas = replicas
         self._cluster = cluster
         self._bucket = bucket
@@ -59,9 +66,13 @@ class Chaos:
         while await self._pause_until(end, 4, 10):
             how = next(self._crashes)
             self.done[f"Postgres ended with {how.name}"] += 1
+            if how == SIGQUIT:
+                self.forgetful_until = math.inf
             await asyncio.to_thread(self._cluster.stop, how)
             await self._pause(0, 2)
             await asyncio.to_thread(self._cluster.start)
+            if how == SIGQUIT:
+                self.forgetful_until = time.monotonic()
 
     async def _harm_the_bucket(self, end: float) -> None:
         while await self._pause_until(end, 0.5, 2.5):

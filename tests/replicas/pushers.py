@@ -13,6 +13,7 @@ import httpx
 
 from tests.faults.client import Client, Manifest, Refused, digest_of, image, index
 from tests.faults.ledger import ANY_TYPE, Ledger
+from tests.replicas.resuming import Resuming
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -54,11 +55,14 @@ class Pushed:
 class Pusher:
     """One client, its repository, and what it was promised; it mounts what `others` have."""
 
-    def __init__(self, http: httpx.AsyncClient, number: int, seed: int) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, number: int, seed: int, forgetful_until: Callable[[], float]
+    ) -> None:
         self.ledger = Ledger()
         self.images: list[Pushed] = []
         self.others: Sequence[Pusher] = ()
         self.done: Counter[str] = Counter()
+        self._forgetful_until = forgetful_until
         self._repository = f"team/r{number}"
         self._client = Client(http, self.ledger)
         self._chance = random.Random(f"{seed} {number}")  # noqa: S311 - no secret
@@ -106,15 +110,15 @@ class Pusher:
 
     async def _push_resumed(self, repository: str, content: bytes) -> str:
         """In chunks, each from where the upload stands, which is asked before each and after every failure."""
-        upload = await self._client.start(repository)
-        piece = max(len(content) // 4, 1)
+        upload = Resuming(self._client, repository, self._forgetful_until)
+        await upload.begin()
+        piece = max(len(content) // 4, 2)
 
         async def go_on() -> str:
-            while (sent := await self._client.stands_at(upload)) < len(content) - piece:
-                headers = {"content-range": f"{sent}-{sent + piece - 1}"}
-                chunk = content[sent : sent + piece]
-                await self._client.ask(202, "PATCH", upload, content=chunk, headers=headers)
-            return await self._client.finish(repository, upload, content, sent)
+            while (sent := await upload.stands_at()) < len(content) - piece:
+                await upload.append(sent, content[sent : sent + piece])
+                self.done["acknowledged chunks"] += 1
+            return await upload.finish(content, sent)
 
         return await self._patiently(go_on, also=frozenset({416}))
 
@@ -212,11 +216,16 @@ class Pusher:
 
 
 @asynccontextmanager
-async def pushing(base_url: str, seed: int) -> AsyncIterator[list[Pusher]]:
-    """Let clients work as long as the block lasts, and then until each has done what it had begun."""
+async def pushing(
+    base_url: str, seed: int, forgetful_until: Callable[[], float]
+) -> AsyncIterator[list[Pusher]]:
+    """Let clients work as long as the block lasts, and then until each has done what it had begun.
+
+    `forgetful_until`: see Resuming.
+    """
     stop = asyncio.Event()
     async with httpx.AsyncClient(base_url=base_url, timeout=_ANSWER_SECONDS_MAX, trust_env=False) as http:
-        pushers = [Pusher(http, number, seed) for number in range(CLIENTS)]
+        pushers = [Pusher(http, number, seed, forgetful_until) for number in range(CLIENTS)]
         for pusher in pushers:
             pusher.others = [other for other in pushers if other is not pusher]
         async with asyncio.TaskGroup() as group:

@@ -52,7 +52,16 @@ SEED: Final = int(os.environ.get("CHAOS_SEED") or secrets.randbelow(10_000))
 IDLE_SECONDS: Final = -10.0
 """With it, everything is idle, though the services' clocks and their steps differ a little."""
 WAYS: Final = ("push", "push_by_put", "push_streamed", "push_chunked", "push_resumed")
-DEEDS: Final = (*WAYS, "images", "pulls", "mounts", "indexes", "deletions", "pushes in haste")
+DEEDS: Final = (
+    *WAYS,
+    "images",
+    "pulls",
+    "mounts",
+    "indexes",
+    "deletions",
+    "pushes in haste",
+    "acknowledged chunks",
+)
 HARM: Final = (
     "replicas ended with SIGKILL",
     "replicas ended with SIGTERM",
@@ -62,7 +71,7 @@ HARM: Final = (
 
 
 async def test_chaos(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every acknowledged push pulls, what was deleted is gone, `check` is content, and nothing is left in the bucket."""
+    """Every acknowledged push pulls, no upload goes back, what was deleted is gone, and nothing is left in the bucket."""
     print(f"CHAOS_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
     with running_cluster(FORGETFUL) as cluster:
         settings = {**s3.settings(), "database.url": cluster.create_database()}
@@ -74,7 +83,8 @@ async def test_chaos(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPat
             }
             async with in_thread(running_fleet(tmp_path, shaky, s3.environment)) as fleet:
                 chaos = Chaos(fleet.replicas, cluster, bucket, SEED)
-                async with pushing(f"http://{fleet.proxy.host}", SEED) as pushers:
+                url = f"http://{fleet.proxy.host}"
+                async with pushing(url, SEED, lambda: chaos.forgetful_until) as pushers:
                     await chaos.rage(SECONDS)
                 done = sum((pusher.done for pusher in pushers), chaos.done) + Counter(bucket.done)
                 print(done)  # noqa: T201 - as above, or with -rP
