@@ -13,21 +13,25 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 _ANSWERS: Final = {
     "fails": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
     "is too busy": b"HTTP/1.1 503 Slow Down\r\nContent-Length: 36\r\n\r\n<Error><Code>SlowDown</Code></Error>",
 }
-KINDS: Final = (*_ANSWERS, "cuts", "loses the answer", "cuts the answer")
+RETRIED: Final = (*_ANSWERS, "cuts", "loses the answer")
+"""After these the bucket's client tries again, so that nobody else hears of them."""
+KINDS: Final = (*RETRIED, "cuts the answer")
+"""All; after an answer that breaks off within its body it does not, and who asked is told 503."""
 
 
 class FaultProxy:
-    """Does harm to a share of the requests; `done` counts what it did, by kind."""
+    """Does harm of these kinds to a share of the requests; `done` counts what it did, by kind."""
 
-    def __init__(self, target: str, share: float) -> None:
+    def __init__(self, target: str, share: float, kinds: Sequence[str]) -> None:
         self.share = share
-        self.done = dict.fromkeys(KINDS, 0)
+        self.done = dict.fromkeys(kinds, 0)
+        self._kinds = kinds
         self.endpoint = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._target = urlsplit(target)
@@ -54,7 +58,7 @@ class FaultProxy:
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer; whether the connection goes on."""
         request = await _message(reader)
-        kind = self._random.choice(KINDS) if self._random.random() < self.share else None
+        kind = self._random.choice(self._kinds) if self._random.random() < self.share else None
         if kind is not None:
             self.done[kind] += 1
         if kind in _ANSWERS:
@@ -114,9 +118,9 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def faulty(target: str, share: float) -> AsyncIterator[FaultProxy]:
+async def faulty(target: str, share: float, kinds: Sequence[str] = RETRIED) -> AsyncIterator[FaultProxy]:
     """A proxy on loopback in front of the endpoint `target`."""
-    proxy = FaultProxy(target, share)
+    proxy = FaultProxy(target, share, kinds)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, limit=2**20)
     async with server:
         proxy.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

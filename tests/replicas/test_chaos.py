@@ -31,7 +31,7 @@ from tests.postgres import FORGETFUL, running_cluster
 from tests.replicas.chaos import Chaos
 from tests.replicas.fleet import running_fleet
 from tests.replicas.pushers import pushing
-from tests.s3_faults import faulty
+from tests.s3_faults import KINDS, faulty
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -75,7 +75,7 @@ async def test_chaos(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     print(f"CHAOS_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
     with running_cluster(FORGETFUL) as cluster:
         settings = {**s3.settings(), "database.url": cluster.create_database()}
-        async with faulty(s3.endpoint, 0) as bucket:
+        async with faulty(s3.endpoint, 0, KINDS) as bucket:
             shaky = {
                 **settings,
                 "storage.objects.endpoint": bucket.endpoint,
