@@ -48,8 +48,7 @@ class RebuildReport:
         """With what it began, in words."""
         if self.snapshot is None:
             return "no snapshot"
-        saved_at = datetime.fromtimestamp(self.snapshot.saved_at, UTC)
-        return f"the snapshot of {saved_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"the snapshot of {_when(self.snapshot)} UTC"
 
     @property
     def problems(self) -> list[str]:
@@ -64,6 +63,10 @@ async def rebuild(registry: Registry, progress: Progress, before: float | None =
     """
     await require_empty(registry.database)
     report = RebuildReport(await newest_snapshot(registry, before))
+    if report.snapshot is None:
+        await _require_none(registry)
+    else:
+        await _require_whole(registry, report.snapshot)
     report.restored = await restore(registry, _entries(registry, report), progress)
     if report.snapshot is None and not report.entries:
         raise CannotRebuild(f"there is neither a snapshot nor a journal in {registry.store.description}")
@@ -93,13 +96,29 @@ async def _entries(registry: Registry, report: RebuildReport) -> AsyncIterator[E
             report.unreadable.append(f"journal, entry {number}: {error}")
 
 
+async def _require_none(registry: Registry) -> None:
+    """CannotRebuild where there are snapshots, all of them too new: to do without is not what was asked for."""
+    if times := sorted([_when(one) async for one in registry.store.journal.snapshots()]):
+        raise CannotRebuild(f"no snapshot is that old; there are those of (UTC): {', '.join(times)}")
+
+
+async def _require_whole(registry: Registry, snapshot: Snapshot) -> None:
+    """Read all of it before any of it is written: CannotRebuild where it is damaged."""
+    async for _ in _told_by(registry, snapshot):
+        pass
+
+
+def _when(snapshot: Snapshot) -> str:
+    return f"{datetime.fromtimestamp(snapshot.saved_at, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
 async def _told_by(registry: Registry, snapshot: Snapshot) -> AsyncIterator[Entry]:
     try:
         async for entry in unpack(registry.store.journal.read(snapshot)):
             yield entry
     except EntryInvalid as error:
         raise CannotRebuild(
-            f"the snapshot {snapshot.name} is no good ({error}); empty the database, and begin with an older one"
+            f"the snapshot {snapshot.name} is no good ({error}); begin with an older one: --before {_when(snapshot)}"
         ) from error
 
 

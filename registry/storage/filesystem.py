@@ -81,8 +81,9 @@ class FilesystemStore:
         await self.run(self._make_folders)
 
     async def ping(self) -> None:
-        """Raise OSError where a file cannot be made and taken away again."""
-        await self.run(_try_to_write, self._uploads / f".ping-{os.getpid()}")
+        """Raise OSError where a file cannot be made and taken away again, for an upload or for the journal."""
+        for folder in (self._uploads, *self.journal.folders):
+            await self.run(_try_to_write, folder / f".ping-{os.getpid()}")
 
     def path(self, digest: Digest) -> Path:
         """Where the blob lies; made from parsed values alone."""

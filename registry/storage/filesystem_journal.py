@@ -10,6 +10,7 @@ that is large, or when something went wrong: so whatever is cut off or doubtful 
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import threading
@@ -17,6 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from registry.oci.errors import Unavailable
 from registry.storage.contract import CHUNK_BYTES, StagedBusy
 from registry.storage.files import fsync_directory, lock
 from registry.storage.journal import Snapshot, decode_all, new_name, number_of
@@ -32,7 +34,7 @@ _PART_BYTES_MAX: Final = 16 * 1024 * 1024
 _NEW: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _TAIL_BYTES: Final = 64 * 1024
 _ABANDONED_SECONDS: Final = 86400.0
-"""A snapshot that somebody began to write so long ago will not be finished."""
+"""A file that somebody began to write so long ago will not be finished."""
 
 
 @dataclass(slots=True)
@@ -42,6 +44,21 @@ class _Part:
     path: Path
     file: int
     size: int = 0
+
+
+class _File:
+    """A file that is opened on a thread: who is cancelled meanwhile never learns its number, and closes it still."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.number = -1
+
+    def open(self, flags: int) -> None:
+        self.number = os.open(self._path, flags, 0o644)
+
+    def close(self) -> None:
+        if self.number >= 0:
+            os.close(self.number)
 
 
 class FilesystemJournal:
@@ -57,7 +74,10 @@ class FilesystemJournal:
 
     async def append(self, lines: Sequence[Line]) -> None:
         """See the contract."""
-        await self._run(self._append, b"".join(line.encode() for line in lines))
+        try:
+            await self._run(self._append, b"".join(line.encode() for line in lines))
+        except (OSError, StagedBusy) as error:
+            raise Unavailable("the journal cannot be written at the moment; try again") from error
 
     async def lines(self, behind: int) -> AsyncIterator[Line]:
         """See the contract."""
@@ -82,16 +102,17 @@ class FilesystemJournal:
         """See the contract: a name that is none until everything is on disk."""
         path = self._snapshots / new_name(until)
         hidden = path.with_name(f".{path.name}")
-        file = await self._run(os.open, hidden, _NEW, 0o644)
+        file = _File(hidden)
         try:
+            await self._run(file.open, _NEW)
             async for piece in pieces:
-                await self._run(_write, file, piece)
-            await self._run(_publish, file, hidden, path)
+                await self._run(_write, file.number, piece)
+            await self._run(_publish, file.number, hidden, path)
         except BaseException:
-            await self._run(os.unlink, hidden)
+            hidden.unlink(missing_ok=True)  # whoever is cancelled may have published it
             raise
         finally:
-            os.close(file)
+            file.close()
 
     async def snapshots(self) -> AsyncIterator[Snapshot]:
         """See the contract."""
@@ -101,12 +122,13 @@ class FilesystemJournal:
 
     async def read(self, snapshot: Snapshot) -> AsyncIterator[bytes]:
         """See the contract."""
-        file = await self._run(os.open, self._snapshots / snapshot.name, os.O_RDONLY | os.O_CLOEXEC)
+        file = _File(self._snapshots / snapshot.name)
         try:
-            while piece := await self._run(os.read, file, CHUNK_BYTES):
+            await self._run(file.open, os.O_RDONLY | os.O_CLOEXEC)
+            while piece := await self._run(os.read, file.number, CHUNK_BYTES):
                 yield piece
         finally:
-            os.close(file)
+            file.close()
 
     def close(self) -> None:
         """Append no more."""
@@ -119,11 +141,12 @@ class FilesystemJournal:
             try:
                 _write(part.file, content)
                 os.fdatasync(part.file)
+                _require_name(part)
             except OSError:
                 # What is at its end now may be a part of a line, or not on the disk at all.
                 self._end()
                 if part.size == 0:
-                    part.path.unlink()
+                    part.path.unlink(missing_ok=True)
                 raise
             part.size += len(content)
             if part.size > _PART_BYTES_MAX:
@@ -152,8 +175,15 @@ def _begin(path: Path) -> _Part:
         fsync_directory(path.parent)
     except BaseException:
         os.close(file)
+        path.unlink(missing_ok=True)
         raise
     return _Part(path, file)
+
+
+def _require_name(part: _Part) -> None:
+    """FileNotFoundError where somebody has taken the file away: what is written to it goes with whoever holds it."""
+    if os.fstat(part.file).st_nlink == 0:
+        raise FileNotFoundError(errno.ENOENT, "taken away while it was written", str(part.path))
 
 
 def _write(file: int, content: bytes) -> None:
@@ -208,11 +238,12 @@ def _forget_part(path: Path, until: int) -> None:
     except FileNotFoundError:
         return
     try:
-        lock(
-            file, path
-        )  # its writer holds it; one that has just made it, and is about to, has written nothing
-        if os.fstat(file).st_size and not _read(path, until):
-            path.unlink()
+        status = os.fstat(file)
+        if not status.st_size and status.st_mtime > time.time() - _ABANDONED_SECONDS:
+            return  # its writer has just made it, and is about to lock it
+        lock(file, path)  # its writer holds it
+        if not _read(path, until):
+            path.unlink(missing_ok=True)
     except StagedBusy:
         return
     finally:

@@ -198,6 +198,15 @@ async def test_store_that_tells_nothing(registry: Registry) -> None:
         await rebuild(registry, lambda *_: None)
 
 
+async def test_no_snapshot_is_that_old(registry: Registry) -> None:
+    """Asked for a snapshot that is older than all, it names those that there are, and does nothing."""
+    await push_image(registry, APP, IMAGE, "v1")
+    await save_snapshot(registry)
+    with pytest.raises(CannotRebuild, match=r"no snapshot is that old; there are those of \(UTC\): 20"):
+        await lose_and_rebuild(registry, 1.0)
+    assert await content(registry) == []
+
+
 async def damaged(registry: Registry, until: int, cut: int) -> None:
     """Save a snapshot whose last bytes are missing."""
     newest = await describing.newest_snapshot(registry)
@@ -225,6 +234,7 @@ async def test_damaged_snapshot(registry: Registry, cut: int) -> None:
     assert bad != good
     with pytest.raises(CannotRebuild, match=f"the snapshot {bad.name} is no good"):
         await lose_and_rebuild(registry)
+    assert await content(registry) == []
     if bad.saved_at > good.saved_at:
         await lose_and_rebuild(registry, (bad.saved_at + good.saved_at) / 2)
         assert await told(registry) == before

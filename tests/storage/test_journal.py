@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import obstore
 import pytest
 
-from registry.oci.errors import StorageFull
+from registry.oci.errors import StorageFull, Unavailable
 from registry.storage.filesystem import FilesystemStore
 from registry.storage.filesystem_journal import FilesystemJournal
 from registry.storage.journal import Line, Snapshot, decode_all
 from registry.storage.memory import MemoryStore
 from registry.storage.objects.store import ObjectStore
+from tests.storage.descriptors import open_below
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -290,6 +293,65 @@ async def test_abandoned_snapshot(store: FilesystemStore, tmp_path: Path) -> Non
     os.utime(half, (0, 0))
     await store.journal.forget(10)
     assert not half.exists()
+
+
+@pytest.mark.parametrize("store", ["filesystem"], indirect=True)
+@pytest.mark.parametrize("call", ["open", "fsync", "rename"])
+async def test_cancelled_save(
+    store: FilesystemStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Whoever is cancelled while a snapshot is saved is told so, and leaves neither an open file nor a hidden one."""
+    owner = Path if call == "rename" else os
+    real = getattr(owner, call)
+    reached = threading.Event()
+
+    def slow(*args: Any) -> Any:
+        reached.set()
+        time.sleep(0.1)
+        return real(*args)
+
+    monkeypatch.setattr(owner, call, slow)
+    saving = asyncio.create_task(store.journal.save(1, pieces(b"x")))
+    assert await asyncio.to_thread(reached.wait, 30)
+    saving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    assert open_below(tmp_path) == []
+    assert not list((tmp_path / "data" / "snapshots").glob(".*"))
+
+
+@pytest.mark.parametrize("store", ["filesystem"], indirect=True)
+async def test_file_was_taken_away(store: FilesystemStore, journal: Path) -> None:
+    """What goes to a file that somebody has taken away is not acknowledged; the next goes to a new one."""
+    await store.journal.append(numbered(1))
+    [part] = journal.iterdir()
+    part.unlink()
+    with pytest.raises(Unavailable):
+        await store.journal.append(numbered(2))
+    await store.journal.append(numbered(3))
+    assert await lines(store) == numbered(3)
+
+
+@pytest.mark.parametrize("store", ["filesystem"], indirect=True)
+async def test_folder_was_taken_away(store: FilesystemStore, journal: Path) -> None:
+    """Without its folder the journal cannot be written: clients are told to try again, and the store is not ready."""
+    journal.rmdir()
+    with pytest.raises(Unavailable) as caught:
+        await store.journal.append(numbered(1))
+    assert "FileNotFoundError" in caught.value.cause
+    with pytest.raises(FileNotFoundError):
+        await store.ping()
+
+
+@pytest.mark.parametrize("store", ["filesystem"], indirect=True)
+async def test_empty_file_is_forgotten(store: FilesystemStore, journal: Path) -> None:
+    """A file that nothing was ever written to goes after a day."""
+    (journal / "empty.jsonl").touch()
+    await store.journal.forget(1)
+    assert len(list(journal.iterdir())) == 1
+    os.utime(journal / "empty.jsonl", (0, 0))
+    await store.journal.forget(1)
+    assert list(journal.iterdir()) == []
 
 
 # The object store alone
