@@ -38,6 +38,11 @@ _ENTRIES_MAX: Final = 100_000
 """After so many entries there is a new snapshot; and after a day, where there was one entry."""
 _KEPT_SECONDS: Final = 7 * _DAY_SECONDS
 """For so long, what a snapshot has made superfluous stays: the registry can be rebuilt as it was meanwhile."""
+_LOST: Final = (
+    "the database is empty, and there is a journal or a snapshot of a registry in {store}. Is database.url the right "
+    "one, and the store this registry's own? If the database was lost: registry rebuild. If an empty registry is "
+    "wanted: take journal/ and snapshots/ away from the store"
+)
 GAP: Final = 10 * _ENTRIES_MAX
 """Left between the greatest id that was seen in a journal and the next one: some may have been overlooked.
 
@@ -45,6 +50,10 @@ More than `_ENTRIES_MAX`, so that a snapshot follows soon.
 """
 
 log = logs.logger(__name__)
+
+
+class DatabaseLost(Exception):
+    """The store tells of a registry, and the database of none."""
 
 
 async def describe_forever(registry: Registry) -> None:
@@ -55,16 +64,18 @@ async def describe_forever(registry: Registry) -> None:
 
 
 async def look_around(registry: Registry) -> None:
-    """At the start: what a journal tells that the database knows nothing of is never overwritten, and said."""
-    reached = await _reached(registry)
-    if reached and await registry.database.read(rows.is_empty):
-        log.warning(
-            "the store has a journal, and the database is empty; if it was lost: registry rebuild",
-            store=registry.store.description,
-        )
-    if await registry.database.read(rows.highest) < reached:
-        await _skip_ids(registry, reached)
-        log.warning("the store's journal tells of more than the database knows of", entry=reached)
+    """At the start: what a journal tells that the database knows nothing of is never overwritten, and said.
+
+    DatabaseLost where the database is empty: a registry that goes on would soon tell that there never was more. One
+    that was begun anew has given ids, and is empty because its past is.
+    """
+    untils = await _untils(registry)
+    reached = await registry.store.journal.reached(max(untils, default=0))
+    if await registry.database.read(rows.is_empty):
+        highest = await registry.database.read(rows.highest)
+        if highest < reached or (untils and not highest):
+            raise DatabaseLost(_LOST.format(store=registry.store.description))
+    await _compare(registry, reached)
 
 
 async def begin_anew(registry: Registry) -> None:
@@ -94,9 +105,18 @@ async def save_snapshot(registry: Registry) -> None:
     log.info("saved a snapshot beside the blobs", until=until, seconds=round(time.monotonic() - began, 3))
 
 
+async def _compare(registry: Registry, reached: int) -> None:
+    if await registry.database.read(rows.highest) < reached:
+        await _skip_ids(registry, reached)
+        log.error("the store's journal tells of more than the database knows of", entry=reached)
+
+
+async def _untils(registry: Registry) -> list[int]:
+    return [found.until async for found in registry.store.journal.snapshots()]
+
+
 async def _reached(registry: Registry) -> int:
-    newest = max([found.until async for found in registry.store.journal.snapshots()], default=0)
-    return await registry.store.journal.reached(newest)
+    return await registry.store.journal.reached(max(await _untils(registry), default=0))
 
 
 async def _skip_ids(registry: Registry, reached: int) -> None:

@@ -14,10 +14,19 @@ from registry.db import journal as rows
 from registry.db.schema import journal as table
 from registry.oci.errors import Unavailable
 from registry.oci.names import Tag
-from registry.operations import describing, outbox
-from registry.operations.describing import GAP, describe, look_around, save_snapshot
+from registry.operations import describing, outbox, snapshot
+from registry.operations.describing import (
+    GAP,
+    DatabaseLost,
+    begin_anew,
+    describe,
+    look_around,
+    save_snapshot,
+)
 from registry.operations.entries import TagDeleted, dump
 from registry.operations.outbox import note
+from registry.operations.packing import pack
+from registry.server import explained
 from registry.storage.memory import MemoryStore
 from tests.support.images import image
 from tests.support.registries import APP, push_image, registry_on
@@ -147,16 +156,32 @@ async def test_nothing_is_said_of_a_new_registry(registry: Registry) -> None:
         await look_around(registry)
         await save_snapshot(registry)
         await look_around(registry)
-    assert [entry for entry in logs if entry["log_level"] == "warning"] == []
+    assert [entry for entry in logs if entry["log_level"] in {"warning", "error"}] == []
 
 
 async def test_lost_database(registry: Registry) -> None:
-    """A start with an empty database on a store that has a journal says what to do."""
+    """A start with an empty database on a store that has a journal is refused, and says what to do."""
     await push_image(registry, APP, IMAGE, "v1")
     empty(registry.database)
-    with structlog.testing.capture_logs() as logs:
+    with pytest.raises(DatabaseLost, match="registry rebuild") as refused:
         await look_around(registry)
-    assert "registry rebuild" in logs[0]["event"]
+    assert explained(refused.value) == [str(refused.value)]
+    assert await registry.database.read(rows.highest) == 0
+
+
+async def test_lost_database_of_before_the_journal(registry: Registry) -> None:
+    """A snapshot that no journal precedes is enough to refuse."""
+    await registry.store.journal.save(0, pack(registry.database.stream(snapshot.entries)))
+    with pytest.raises(DatabaseLost):
+        await look_around(registry)
+
+
+async def test_begun_anew_with_nothing(registry: Registry) -> None:
+    """A registry that was restored from a backup of an empty one starts."""
+    await begin_anew(registry)
+    assert len(await untils(registry)) == 1
+    await look_around(registry)
+    assert await registry.database.read(rows.highest) == GAP
 
 
 async def test_older_database(registry: Registry) -> None:
@@ -167,7 +192,7 @@ async def test_older_database(registry: Registry) -> None:
     with structlog.testing.capture_logs() as logs:
         await look_around(registry)
         await look_around(registry)
-    assert [entry["entry"] for entry in logs if entry["log_level"] == "warning"] == [reached]
+    assert [entry["entry"] for entry in logs if entry["log_level"] == "error"] == [reached]
     await push_image(registry, APP, IMAGE, "v2")
     assert (await numbers(registry))[-1] == reached + GAP + 1
     await describe(registry)
