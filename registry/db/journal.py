@@ -61,14 +61,11 @@ def advance(connection: Connection, beyond: int) -> bool:
     return True
 
 
-def horizon(connection: Connection) -> int:
-    """What `is_behind` needs to tell whether all transactions have ended that write at this moment."""
-    return int(connection.scalar(text(_HORIZON[connection.dialect.name])) or 0)
-
-
-def is_behind(connection: Connection, then: int) -> bool:
-    """Whether this transaction, and every later one, sees all that was being written at the horizon `then`."""
-    return int(connection.scalar(text(_BEHIND[connection.dialect.name])) or 0) >= then
+def writers(connection: Connection) -> set[str]:
+    """The transactions under way that may hold an id; what has gone from here later has ended, and is seen by all."""
+    if connection.dialect.name != "postgresql":  # SQLite has one writer: what is given is what is committed
+        return set()
+    return set(connection.scalars(text(_WRITERS)))
 
 
 _NOTE: Final = Prepared(
@@ -86,14 +83,12 @@ _ADVANCE: Final = {
     ),
     "postgresql": ("SELECT setval('journal_id_seq', :beyond)",),
 }
-# On Postgres, ids are given in order, and transactions end in any. A transaction of our own has a greater number than
-# all that have written something by then; when none below that is under way any more, each of them is seen. SQLite has
-# one writer: what is given is what is committed.
-_HORIZON: Final = {
-    "sqlite": "SELECT 0",
-    "postgresql": "SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)",
-}
-_BEHIND: Final = {
-    "sqlite": "SELECT 0",
-    "postgresql": "SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)",
-}
+# On Postgres, ids are given in order, and transactions end in any. An INSERT takes this lock before it is given its id,
+# and keeps it until its transaction has ended. Transaction ids would tell the same, but of all of the cluster:
+# a transaction left open in another one would hold us up.
+_WRITERS: Final = """
+    SELECT virtualtransaction FROM pg_locks
+    WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
+      AND relation = CAST('journal' AS regclass)
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""

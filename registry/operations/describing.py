@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from registry import logs
 from registry.db import journal as rows
 from registry.db.clock import now_us
-from registry.oci.errors import Unavailable
+from registry.oci.errors import RegistryError, Unavailable
 from registry.operations import snapshot
 from registry.operations.packing import pack
 from registry.storage.journal import Line
@@ -78,18 +78,28 @@ async def look_around(registry: Registry) -> None:
     await _compare(registry, reached)
 
 
-async def begin_anew(registry: Registry) -> None:
+async def begin_anew(registry: Registry) -> list[str]:
     """The database was filled from elsewhere: what the store tells begins with what it holds now.
 
-    What the journal has already is older than all that will come, and a snapshot is newer than all of it.
+    What the journal has already is older than all that will come, and a snapshot is newer than all of it. No server
+    runs, so that there is nobody to wait for. A line where the snapshot could not be saved: it is saved later.
     """
     await registry.store.open()
     await _skip_ids(registry, await _reached(registry))
-    await save_snapshot(registry)
+    try:
+        await _save(registry, await registry.database.read(rows.highest))
+    except (RegistryError, OSError) as error:
+        log.exception("saving a snapshot failed")
+        return [f"no snapshot could be saved, the registry saves one when it runs: {error!r}"]
+    return []
 
 
 async def describe(registry: Registry) -> None:
-    """Write what was left over; save a snapshot where it is time for one, and forget what is told by older ones."""
+    """Write what was left over; save a snapshot where it is time for one, and forget what is told by older ones.
+
+    The database may have become an older one while we ran, where its server failed over: that is looked at first.
+    """
+    await _compare(registry, await _reached(registry))
     await _write_left_over(registry)
     if await _is_due(registry):
         await save_snapshot(registry)
@@ -98,7 +108,10 @@ async def describe(registry: Registry) -> None:
 
 async def save_snapshot(registry: Registry) -> None:
     """Write the whole database beside the blobs."""
-    until = await _settled(registry)
+    await _save(registry, await _settled(registry))
+
+
+async def _save(registry: Registry, until: int) -> None:
     began = time.monotonic()
     portions = registry.database.stream(snapshot.entries)
     await registry.store.journal.save(until, pack(portions))
@@ -166,7 +179,8 @@ async def _is_due(registry: Registry) -> bool:
         return not await registry.database.read(rows.is_empty)
     new = await registry.database.read(rows.highest) - newest.until
     old = newest.saved_at < time.time() - _DAY_SECONDS
-    return (new > _ENTRIES_MAX or (new > 0 and old)) and not await registry.database.read(rows.is_empty)
+    much = not 0 <= new <= _ENTRIES_MAX  # below 0: the database is an older one than the snapshot's
+    return (much or (new > 0 and old)) and not await registry.database.read(rows.is_empty)
 
 
 async def newest_snapshot(registry: Registry, before: float | None = None) -> Snapshot | None:
@@ -180,9 +194,11 @@ async def newest_snapshot(registry: Registry, before: float | None = None) -> Sn
 async def _settled(registry: Registry) -> int:
     """An id up to which everything has been committed, or never will be: a snapshot that begins now has all of it."""
     highest = await registry.database.read(rows.highest)
-    horizon = await registry.database.write_soon(rows.horizon)
+    writers = await registry.database.read(
+        rows.writers
+    )  # after `highest`: who was given an id by then is among them
     deadline = time.monotonic() + _SETTLE_SECONDS_MAX
-    while not await registry.database.read(rows.is_behind, horizon):
+    while writers := writers & await registry.database.read(rows.writers):
         if time.monotonic() > deadline:
             raise Unavailable("a transaction has been under way for too long to save a snapshot")
         await asyncio.sleep(_SETTLE_POLL_SECONDS)

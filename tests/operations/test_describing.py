@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import pytest
 import structlog
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, text, update
 
 from registry.db import journal as rows
+from registry.db.database import open_database
 from registry.db.schema import journal as table
-from registry.oci.errors import Unavailable
+from registry.oci.errors import StorageFull, Unavailable
 from registry.oci.names import Tag
 from registry.operations import describing, outbox, snapshot
 from registry.operations.describing import (
@@ -35,6 +37,7 @@ from tests.support.tables import empty
 if TYPE_CHECKING:
     from registry.db.database import Database
     from registry.operations.registry import Registry
+    from tests.postgres import Cluster
 
 pytestmark = pytest.mark.anyio
 
@@ -148,6 +151,36 @@ async def test_what_is_under_way(postgres: Database) -> None:
     assert until >= line.id
 
 
+async def test_other_databases_hold_nothing_up(
+    postgres: Database, postgres_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transactions that write elsewhere, in another database or another table, keep no snapshot waiting."""
+    monkeypatch.setattr(describing, "_SETTLE_SECONDS_MAX", 1.0)
+    registry = registry_on(postgres, MemoryStore())
+    await push_image(registry, APP, IMAGE, "v1")
+    with ExitStack() as held:
+        for database in (
+            postgres,
+            held.enter_context(closing(open_database(postgres_cluster.create_database()))),
+        ):
+            connection = held.enter_context(database.engine.connect())
+            connection.execute(text("CREATE TEMPORARY TABLE other AS SELECT pg_current_xact_id()"))
+        await save_snapshot(registry)
+    assert await untils(registry) == [await registry.database.read(rows.highest)]
+
+
+async def test_begun_anew_without_snapshot(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a database was filled and its snapshot cannot be saved, that is said, and ids are advanced nevertheless."""
+
+    async def fail(*_: object) -> None:
+        raise StorageFull
+
+    monkeypatch.setattr(registry.store.journal, "save", fail)
+    [said] = await begin_anew(registry)
+    assert "no snapshot could be saved" in said
+    assert await registry.database.read(rows.highest) == GAP
+
+
 async def test_nothing_is_said_of_a_new_registry(registry: Registry) -> None:
     """A start with nothing in database and store says nothing; nor does one where both have the same."""
     with structlog.testing.capture_logs() as logs:
@@ -197,6 +230,25 @@ async def test_older_database(registry: Registry) -> None:
     assert (await numbers(registry))[-1] == reached + GAP + 1
     await describe(registry)
     assert await untils(registry) == [reached + GAP + 1]
+
+
+async def test_database_becomes_older_under_way(registry: Registry) -> None:
+    """Where a running registry's database becomes one of before, the next turn says so, and ids jump ahead."""
+    await push_image(registry, APP, IMAGE, "v1")
+    reached = (await numbers(registry))[-1] + 50
+    await registry.store.journal.append([outbox.Line(reached, dump(ENTRY))])
+    with structlog.testing.capture_logs() as logs:
+        await describe(registry)
+    assert [entry["entry"] for entry in logs if entry["log_level"] == "error"] == [reached]
+    assert await registry.database.read(rows.highest) == reached + GAP
+
+
+async def test_snapshot_of_an_older_database(registry: Registry) -> None:
+    """A snapshot is due where the newest one is of more than the database knows."""
+    await push_image(registry, APP, IMAGE, "v1")
+    highest = await registry.database.read(rows.highest)
+    await registry.store.journal.save(highest + 50, pack(registry.database.stream(snapshot.entries)))
+    assert await describing._is_due(registry)
 
 
 async def test_ids_are_skipped_once(database: Database) -> None:
