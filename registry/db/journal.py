@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import bindparam, delete, insert, select, text
+from sqlalchemy import bindparam, delete, func, insert, select, text
 
 from registry.db.clock import now_us
 from registry.db.prepared import Prepared
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _ONE_AT_A_TIME: Final = 0x6A6F_7572_6E61_6C00  # "journal"
+_LEFT_OVER_MAX: Final = 1000
 
 
 def note(connection: Connection, entry: str) -> int:
@@ -33,10 +35,16 @@ def remove(connection: Connection, ids: Sequence[int]) -> None:
     _REMOVE.run_each(connection, [{"entry_id": entry_id} for entry_id in sorted(ids)])
 
 
-def left_over(connection: Connection, since_us: int, limit: int) -> list[tuple[int, str]]:
-    """(id, entry) of the first `limit` that have been waiting since then."""
-    query = select(journal.c.id, journal.c.entry).where(journal.c.at_us < since_us)
-    return [(row.id, row.entry) for row in connection.execute(query.order_by(journal.c.id).limit(limit))]
+def left_over(connection: Connection, since_us: int, bytes_max: int) -> list[tuple[int, str]]:
+    """(id, entry) of the first that have been waiting since then: one, and more up to `bytes_max` in all."""
+    waiting = select(journal.c.id, func.length(journal.c.entry).label("size")).where(
+        journal.c.at_us < since_us
+    )
+    sizes = connection.execute(waiting.order_by(journal.c.id).limit(_LEFT_OVER_MAX)).all()
+    ends = accumulate(row.size for row in sizes)
+    ids = [row.id for row, end in zip(sizes, ends, strict=True) if row is sizes[0] or end <= bytes_max]
+    query = select(journal.c.id, journal.c.entry).where(journal.c.id.in_(ids))
+    return [(row.id, row.entry) for row in connection.execute(query.order_by(journal.c.id))]
 
 
 def is_empty(connection: Connection) -> bool:

@@ -18,7 +18,7 @@ from registry.db.clock import now_us
 from registry.oci.errors import RegistryError, Unavailable
 from registry.operations import snapshot
 from registry.operations.packing import pack
-from registry.storage.journal import Line
+from registry.storage.journal import APPENDED_BYTES_MAX, Line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -30,7 +30,6 @@ _TURN_SECONDS: Final = 60.0
 _TIDY_SECONDS: Final = 5.0
 _LEFT_OVER_SECONDS: Final = 60.0
 """An entry that has waited for so long was left by a replica that died, or could not write it."""
-_PORTION: Final = 20
 _SETTLE_SECONDS_MAX: Final = 60.0
 _SETTLE_POLL_SECONDS: Final = 0.1
 _DAY_SECONDS: Final = 86400.0
@@ -167,7 +166,7 @@ async def _take_turn(registry: Registry, pause: Awaitable[None]) -> None:
 async def _write_left_over(registry: Registry) -> None:
     """One that is being written by its own replica at this moment is written twice, which does no harm."""
     since_us = now_us() - int(_LEFT_OVER_SECONDS * 1_000_000)
-    while left := await registry.database.read(rows.left_over, since_us, _PORTION):
+    while left := await registry.database.read(rows.left_over, since_us, APPENDED_BYTES_MAX):
         await registry.store.journal.append([Line(number, entry.encode()) for number, entry in left])
         await registry.database.write_soon(rows.remove, [number for number, _ in left])
         log.info("wrote what was left over to the journal", entries=len(left))

@@ -81,6 +81,16 @@ async def test_left_over_entries(registry: Registry) -> None:
     assert await registry.database.read(rows.left_over, 1 << 60, 100) == []
 
 
+async def test_left_over_by_size(database: Database) -> None:
+    """What was left over is had in portions by their size, of which each has one entry at least, in order."""
+    ids = [await database.write(rows.note, entry) for entry in ("x" * 50, "y" * 10, "z" * 10, "w" * 30)]
+    portions = []
+    while left := await database.read(rows.left_over, 1 << 60, 25):
+        portions.append([number for number, _ in left])
+        await database.write(rows.remove, portions[-1])
+    assert portions == [ids[:1], ids[1:3], ids[3:]]
+
+
 async def test_first_snapshot(registry: Registry) -> None:
     """A database that holds something and has no snapshot gets one, which no journal has to precede; an empty one none."""
     await describe(registry)
