@@ -146,6 +146,10 @@ async def _tidy_forever(registry: Registry) -> None:
 
 
 async def _take_turns_forever(registry: Registry) -> None:
+    try:
+        await _describe_first(registry)
+    except Exception:
+        log.exception("saving the first snapshot failed")
     while True:
         pause = asyncio.create_task(asyncio.sleep(_TURN_SECONDS * random.uniform(0.5, 1.5)))  # noqa: S311 - no secret
         try:
@@ -153,6 +157,13 @@ async def _take_turns_forever(registry: Registry) -> None:
         except Exception:
             log.exception("keeping the journal failed")
         await pause
+
+
+async def _describe_first(registry: Registry) -> None:
+    """What was pushed before there was a journal is told at once, not a turn later."""
+    async with registry.database.alone("describing") as alone:
+        if alone and await newest_snapshot(registry) is None:
+            await describe(registry)
 
 
 async def _take_turn(registry: Registry, pause: Awaitable[None]) -> None:

@@ -270,6 +270,18 @@ async def test_ids_are_skipped_once(database: Database) -> None:
     assert await database.write(rows.note, "entry") == 1002
 
 
+async def test_upgrade(registry: Registry) -> None:
+    """What was pushed before there was a journal is in a snapshot right after the start, not a turn later."""
+    await push_image(registry, APP, IMAGE, "v1")
+    working = asyncio.create_task(describing.describe_forever(registry))
+    deadline = time.monotonic() + 20  # a turn takes 30 seconds at least
+    while not await untils(registry):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    working.cancel()
+    await asyncio.wait([working])
+
+
 async def test_it_goes_on(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn that fails is followed by another; who has the turn tidies up, and writes what others have left."""
     monkeypatch.setattr(describing, "_TURN_SECONDS", 0.05)
