@@ -82,12 +82,13 @@ def certificate_of(config: Config) -> Certificate | None:
 
 
 def explained(error: BaseException | None) -> list[str]:
-    """What an operator can mend, in plain words: files, users, a database that cannot be used.
+    """What an operator can mend, in plain words: files, users, a database that cannot be used or was lost.
 
     Empty for anything else, which is a fault of ours and deserves its traceback.
     """
     from registry.auth.htpasswd import HtpasswdInvalid
     from registry.db.migrate import SchemaOutdated
+    from registry.operations.describing import DatabaseLost
 
     driver_error = getattr(error, "orig", None)  # how SQLAlchemy keeps what the database's driver said
     # names of PEP 249, the same in every driver; SQLite says a bare DatabaseError of a file that is no database
@@ -95,7 +96,9 @@ def explained(error: BaseException | None) -> list[str]:
         return ["the database cannot be used:", *str(driver_error).splitlines()]
     if isinstance(error, OSError) and error.filename:
         return [f"{error.filename}: {error.strerror}{_who_may_not(error)}"]
-    return [str(error)] if isinstance(error, OSError | HtpasswdInvalid | SchemaOutdated) else []
+    return (
+        [str(error)] if isinstance(error, OSError | HtpasswdInvalid | SchemaOutdated | DatabaseLost) else []
+    )
 
 
 def _who_may_not(error: OSError) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import bindparam, delete, insert, select, text
+from sqlalchemy import bindparam, delete, func, insert, select, text
 
 from registry.db.clock import now_us
 from registry.db.prepared import Prepared
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _ONE_AT_A_TIME: Final = 0x6A6F_7572_6E61_6C00  # "journal"
+_LEFT_OVER_MAX: Final = 1000
 
 
 def note(connection: Connection, entry: str) -> int:
@@ -33,10 +35,16 @@ def remove(connection: Connection, ids: Sequence[int]) -> None:
     _REMOVE.run_each(connection, [{"entry_id": entry_id} for entry_id in sorted(ids)])
 
 
-def left_over(connection: Connection, since_us: int, limit: int) -> list[tuple[int, str]]:
-    """(id, entry) of the first `limit` that have been waiting since then."""
-    query = select(journal.c.id, journal.c.entry).where(journal.c.at_us < since_us)
-    return [(row.id, row.entry) for row in connection.execute(query.order_by(journal.c.id).limit(limit))]
+def left_over(connection: Connection, since_us: int, bytes_max: int) -> list[tuple[int, str]]:
+    """(id, entry) of the first that have been waiting since then: one, and more up to `bytes_max` in all."""
+    waiting = select(journal.c.id, func.length(journal.c.entry).label("size")).where(
+        journal.c.at_us < since_us
+    )
+    sizes = connection.execute(waiting.order_by(journal.c.id).limit(_LEFT_OVER_MAX)).all()
+    ends = accumulate(row.size for row in sizes)
+    ids = [row.id for row, end in zip(sizes, ends, strict=True) if row is sizes[0] or end <= bytes_max]
+    query = select(journal.c.id, journal.c.entry).where(journal.c.id.in_(ids))
+    return [(row.id, row.entry) for row in connection.execute(query.order_by(journal.c.id))]
 
 
 def is_empty(connection: Connection) -> bool:
@@ -61,14 +69,11 @@ def advance(connection: Connection, beyond: int) -> bool:
     return True
 
 
-def horizon(connection: Connection) -> int:
-    """What `is_behind` needs to tell whether all transactions have ended that write at this moment."""
-    return int(connection.scalar(text(_HORIZON[connection.dialect.name])) or 0)
-
-
-def is_behind(connection: Connection, then: int) -> bool:
-    """Whether this transaction, and every later one, sees all that was being written at the horizon `then`."""
-    return int(connection.scalar(text(_BEHIND[connection.dialect.name])) or 0) >= then
+def writers(connection: Connection) -> set[str]:
+    """The transactions under way that may hold an id; what has gone from here later has ended, and is seen by all."""
+    if connection.dialect.name != "postgresql":  # SQLite has one writer: what is given is what is committed
+        return set()
+    return set(connection.scalars(text(_WRITERS)))
 
 
 _NOTE: Final = Prepared(
@@ -86,14 +91,12 @@ _ADVANCE: Final = {
     ),
     "postgresql": ("SELECT setval('journal_id_seq', :beyond)",),
 }
-# On Postgres, ids are given in order, and transactions end in any. A transaction of our own has a greater number than
-# all that have written something by then; when none below that is under way any more, each of them is seen. SQLite has
-# one writer: what is given is what is committed.
-_HORIZON: Final = {
-    "sqlite": "SELECT 0",
-    "postgresql": "SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)",
-}
-_BEHIND: Final = {
-    "sqlite": "SELECT 0",
-    "postgresql": "SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)",
-}
+# On Postgres, ids are given in order, and transactions end in any. An INSERT takes this lock before it is given its id,
+# and keeps it until its transaction has ended. Transaction ids would tell the same, but of all of the cluster:
+# a transaction left open in another one would hold us up.
+_WRITERS: Final = """
+    SELECT virtualtransaction FROM pg_locks
+    WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
+      AND relation = CAST('journal' AS regclass)
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""

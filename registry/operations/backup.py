@@ -51,8 +51,10 @@ async def restore_backup(
     """
     await require_empty(registry.database)
     report = await restore(registry, _entries(reader), progress)
-    await begin_anew(registry)
-    return report, await check(registry, progress, deep=deep)
+    unsaved = await begin_anew(registry)
+    checked = await check(registry, progress, deep=deep)
+    checked.problems += unsaved
+    return report, checked
 
 
 async def require_empty(database: Database) -> None:

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from registry.db import journal as rows
+from registry.oci.errors import Unavailable
 from registry.operations.entries import dump
 from registry.storage.journal import APPENDED_BYTES_MAX, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from registry.db.database import Connection, Database
     from registry.operations.entries import Entry
     from registry.storage.journal import Journal
+
+
+_STOPPED: Final = "the journal is not written any more, the registry stops"
 
 
 def note(connection: Connection, entry: Entry) -> Line:
@@ -44,6 +48,11 @@ class _Delivery:
             self.waiter.set_result(None)
         else:
             self.waiter.set_exception(error)
+
+
+def _settle(deliveries: Iterable[_Delivery], failure: Exception | None) -> None:
+    for delivery in deliveries:
+        delivery.settle(failure)
 
 
 class Outbox:
@@ -74,17 +83,20 @@ class Outbox:
                 await self._write(journal, self._take())
         finally:
             self._writing = None
+            _settle(self._waiting, Unavailable(_STOPPED))  # nobody is left, unless we were cancelled
+            self._waiting = []
 
     async def _write(self, journal: Journal, deliveries: Sequence[_Delivery]) -> None:
         lines = [line for delivery in deliveries for line in delivery.lines]
-        failure: Exception | None = None
+        failure: Exception | None = Unavailable(_STOPPED)
         try:
             await journal.append(lines)
             self._written += [line.id for line in lines]
+            failure = None
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
             failure = error
-        for delivery in deliveries:
-            delivery.settle(failure)
+        finally:
+            _settle(deliveries, failure)
 
     def _take(self) -> list[_Delivery]:
         """Those who wait now, the first of them, and more as long as all together are not too much."""

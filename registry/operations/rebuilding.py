@@ -41,6 +41,7 @@ class RebuildReport:
     entries: int = 0
     reached: int = 0
     unreadable: list[str] = field(default_factory=list)
+    unsaved: list[str] = field(default_factory=list)
     restored: RestoreReport = field(default_factory=RestoreReport)
 
     @property
@@ -53,7 +54,7 @@ class RebuildReport:
     @property
     def problems(self) -> list[str]:
         """A line for each thing that is not as the store tells, or that it tells in no way that can be read."""
-        return [*self.unreadable, *self.restored.refused, *self.restored.missing]
+        return [*self.unreadable, *self.restored.refused, *self.restored.missing, *self.unsaved]
 
 
 async def rebuild(registry: Registry, progress: Progress, before: float | None = None) -> RebuildReport:
@@ -70,7 +71,7 @@ async def rebuild(registry: Registry, progress: Progress, before: float | None =
     report.restored = await restore(registry, _entries(registry, report), progress)
     if report.snapshot is None and not report.entries:
         raise CannotRebuild(f"there is neither a snapshot nor a journal in {registry.store.description}")
-    await begin_anew(registry)
+    report.unsaved = await begin_anew(registry)
     return report
 
 

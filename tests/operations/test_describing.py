@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import pytest
 import structlog
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, text, update
 
 from registry.db import journal as rows
+from registry.db.database import open_database
 from registry.db.schema import journal as table
-from registry.oci.errors import Unavailable
+from registry.oci.errors import StorageFull, Unavailable
 from registry.oci.names import Tag
-from registry.operations import describing, outbox
-from registry.operations.describing import GAP, describe, look_around, save_snapshot
+from registry.operations import describing, outbox, snapshot
+from registry.operations.describing import (
+    GAP,
+    DatabaseLost,
+    begin_anew,
+    describe,
+    look_around,
+    save_snapshot,
+)
 from registry.operations.entries import TagDeleted, dump
 from registry.operations.outbox import note
+from registry.operations.packing import pack
+from registry.server import explained
 from registry.storage.memory import MemoryStore
 from tests.support.images import image
 from tests.support.registries import APP, push_image, registry_on
@@ -26,6 +37,7 @@ from tests.support.tables import empty
 if TYPE_CHECKING:
     from registry.db.database import Database
     from registry.operations.registry import Registry
+    from tests.postgres import Cluster
 
 pytestmark = pytest.mark.anyio
 
@@ -67,6 +79,16 @@ async def test_left_over_entries(registry: Registry) -> None:
     assert await numbers(registry) == left
     assert {line.text async for line in registry.store.journal.lines(0)} == {dump(ENTRY)}
     assert await registry.database.read(rows.left_over, 1 << 60, 100) == []
+
+
+async def test_left_over_by_size(database: Database) -> None:
+    """What was left over is had in portions by their size, of which each has one entry at least, in order."""
+    ids = [await database.write(rows.note, entry) for entry in ("x" * 50, "y" * 10, "z" * 10, "w" * 30)]
+    portions = []
+    while left := await database.read(rows.left_over, 1 << 60, 25):
+        portions.append([number for number, _ in left])
+        await database.write(rows.remove, portions[-1])
+    assert portions == [ids[:1], ids[1:3], ids[3:]]
 
 
 async def test_first_snapshot(registry: Registry) -> None:
@@ -139,6 +161,36 @@ async def test_what_is_under_way(postgres: Database) -> None:
     assert until >= line.id
 
 
+async def test_other_databases_hold_nothing_up(
+    postgres: Database, postgres_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transactions that write elsewhere, in another database or another table, keep no snapshot waiting."""
+    monkeypatch.setattr(describing, "_SETTLE_SECONDS_MAX", 1.0)
+    registry = registry_on(postgres, MemoryStore())
+    await push_image(registry, APP, IMAGE, "v1")
+    with ExitStack() as held:
+        for database in (
+            postgres,
+            held.enter_context(closing(open_database(postgres_cluster.create_database()))),
+        ):
+            connection = held.enter_context(database.engine.connect())
+            connection.execute(text("CREATE TEMPORARY TABLE other AS SELECT pg_current_xact_id()"))
+        await save_snapshot(registry)
+    assert await untils(registry) == [await registry.database.read(rows.highest)]
+
+
+async def test_begun_anew_without_snapshot(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a database was filled and its snapshot cannot be saved, that is said, and ids are advanced nevertheless."""
+
+    async def fail(*_: object) -> None:
+        raise StorageFull
+
+    monkeypatch.setattr(registry.store.journal, "save", fail)
+    [said] = await begin_anew(registry)
+    assert "no snapshot could be saved" in said
+    assert await registry.database.read(rows.highest) == GAP
+
+
 async def test_nothing_is_said_of_a_new_registry(registry: Registry) -> None:
     """A start with nothing in database and store says nothing; nor does one where both have the same."""
     with structlog.testing.capture_logs() as logs:
@@ -147,16 +199,32 @@ async def test_nothing_is_said_of_a_new_registry(registry: Registry) -> None:
         await look_around(registry)
         await save_snapshot(registry)
         await look_around(registry)
-    assert [entry for entry in logs if entry["log_level"] == "warning"] == []
+    assert [entry for entry in logs if entry["log_level"] in {"warning", "error"}] == []
 
 
 async def test_lost_database(registry: Registry) -> None:
-    """A start with an empty database on a store that has a journal says what to do."""
+    """A start with an empty database on a store that has a journal is refused, and says what to do."""
     await push_image(registry, APP, IMAGE, "v1")
     empty(registry.database)
-    with structlog.testing.capture_logs() as logs:
+    with pytest.raises(DatabaseLost, match="registry rebuild") as refused:
         await look_around(registry)
-    assert "registry rebuild" in logs[0]["event"]
+    assert explained(refused.value) == [str(refused.value)]
+    assert await registry.database.read(rows.highest) == 0
+
+
+async def test_lost_database_of_before_the_journal(registry: Registry) -> None:
+    """A snapshot that no journal precedes is enough to refuse."""
+    await registry.store.journal.save(0, pack(registry.database.stream(snapshot.entries)))
+    with pytest.raises(DatabaseLost):
+        await look_around(registry)
+
+
+async def test_begun_anew_with_nothing(registry: Registry) -> None:
+    """A registry that was restored from a backup of an empty one starts."""
+    await begin_anew(registry)
+    assert len(await untils(registry)) == 1
+    await look_around(registry)
+    assert await registry.database.read(rows.highest) == GAP
 
 
 async def test_older_database(registry: Registry) -> None:
@@ -167,11 +235,30 @@ async def test_older_database(registry: Registry) -> None:
     with structlog.testing.capture_logs() as logs:
         await look_around(registry)
         await look_around(registry)
-    assert [entry["entry"] for entry in logs if entry["log_level"] == "warning"] == [reached]
+    assert [entry["entry"] for entry in logs if entry["log_level"] == "error"] == [reached]
     await push_image(registry, APP, IMAGE, "v2")
     assert (await numbers(registry))[-1] == reached + GAP + 1
     await describe(registry)
     assert await untils(registry) == [reached + GAP + 1]
+
+
+async def test_database_becomes_older_under_way(registry: Registry) -> None:
+    """Where a running registry's database becomes one of before, the next turn says so, and ids jump ahead."""
+    await push_image(registry, APP, IMAGE, "v1")
+    reached = (await numbers(registry))[-1] + 50
+    await registry.store.journal.append([outbox.Line(reached, dump(ENTRY))])
+    with structlog.testing.capture_logs() as logs:
+        await describe(registry)
+    assert [entry["entry"] for entry in logs if entry["log_level"] == "error"] == [reached]
+    assert await registry.database.read(rows.highest) == reached + GAP
+
+
+async def test_snapshot_of_an_older_database(registry: Registry) -> None:
+    """A snapshot is due where the newest one is of more than the database knows."""
+    await push_image(registry, APP, IMAGE, "v1")
+    highest = await registry.database.read(rows.highest)
+    await registry.store.journal.save(highest + 50, pack(registry.database.stream(snapshot.entries)))
+    assert await describing._is_due(registry)
 
 
 async def test_ids_are_skipped_once(database: Database) -> None:
@@ -181,6 +268,18 @@ async def test_ids_are_skipped_once(database: Database) -> None:
     assert await database.write(rows.note, "entry") == 1001
     assert await database.write(rows.advance, 1000) is False
     assert await database.write(rows.note, "entry") == 1002
+
+
+async def test_upgrade(registry: Registry) -> None:
+    """What was pushed before there was a journal is in a snapshot right after the start, not a turn later."""
+    await push_image(registry, APP, IMAGE, "v1")
+    working = asyncio.create_task(describing.describe_forever(registry))
+    deadline = time.monotonic() + 20  # a turn takes 30 seconds at least
+    while not await untils(registry):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    working.cancel()
+    await asyncio.wait([working])
 
 
 async def test_it_goes_on(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

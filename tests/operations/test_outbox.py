@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from registry.db.schema import journal as table
-from registry.oci.errors import StorageFull
+from registry.oci.errors import StorageFull, Unavailable
 from registry.oci.names import Tag
 from registry.operations import blobs, manifests, outbox
 from registry.operations.entries import (
@@ -119,6 +119,24 @@ async def test_not_acknowledged_before(registry: Registry, monkeypatch: pytest.M
     slow.error = None
     await push_manifest(registry, APP, IMAGE, "v1")
     assert len(await journaled(registry)) == 1
+
+
+async def test_stopped_while_writing() -> None:
+    """Where writing is cancelled, those whose lines are being written and those behind them are told, and none hangs."""
+    journal, box = SlowJournal(), Outbox()
+    before = asyncio.all_tasks()
+    waiters = [asyncio.create_task(box.deliver(journal, [line(1)]))]
+    await asyncio.sleep(0)
+    [writing] = asyncio.all_tasks() - before - {*waiters}
+    waiters.append(asyncio.create_task(box.deliver(journal, [line(2)])))
+    for _ in range(3):  # until both are where they wait
+        await asyncio.sleep(0)
+    assert journal.portions == [[1]]
+    writing.cancel()
+    told = await asyncio.wait_for(asyncio.gather(*waiters, return_exceptions=True), 10)
+    assert [type(error) for error in told] == [Unavailable, Unavailable]
+    journal.go_on.set()
+    await box.deliver(journal, [line(3)])
 
 
 def line(number: int, size: int = 5) -> Line:
