@@ -35,8 +35,11 @@ STORM: Final = 40
 """Clients at once: many more than connections."""
 WAIT_SECONDS_MAX: Final = 60
 BUSY_SECONDS_MAX: Final = 3
-LATE_SECONDS_MAX: Final = 4
-"""Beyond that, until the answer is here: two that the registry allows itself, and what a busy machine takes."""
+LATE_SECONDS_MAX: Final = 2
+"""What the registry allows itself beyond that."""
+PROBE_SECONDS_MAX: Final = 5
+SLACK_SECONDS: Final = 4
+"""What a busy machine takes; who is not given up waits for as long as Postgres is silent."""
 
 
 @dataclass
@@ -174,8 +177,8 @@ async def test_postgres_hangs(cluster: Cluster, tmp_path: Path) -> None:
                 for _ in range(2):  # once with connections that were there, once without
                     asked = [told_to_come_again(server.host) for _ in range(3 * POOL_SIZE)]
                     ready, *told = await asyncio.gather(readiness(server.host), *asked)
-                    assert ready < 6
-                    assert max(told) < BUSY_SECONDS_MAX + LATE_SECONDS_MAX
+                    assert ready < PROBE_SECONDS_MAX + SLACK_SECONDS
+                    assert max(told) < BUSY_SECONDS_MAX + LATE_SECONDS_MAX + SLACK_SECONDS
                 assert await lives(server.host)
                 assert clients.refused >= CLIENTS
             await becomes(clients, 200)

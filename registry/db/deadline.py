@@ -71,7 +71,7 @@ def _connect(_dialect: object, _record: object, args: list[Any], options: dict[s
         if left <= 0:
             raise psycopg.OperationalError(_SILENT)
         given = float(options.get("connect_timeout", 0)) or math.inf  # seconds; 0 says that there is no end
-        options["connect_timeout"] = math.ceil(min(given, left))
+        options["connect_timeout"] = max(1, math.floor(min(given, left)))  # psycopg makes it two at least
     return _Connection.connect(*args, **options)
 
 
