@@ -6,6 +6,7 @@ several places, and one thing may have been written twice.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from tempfile import TemporaryFile
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from registry.storage.journal import Line, Snapshot
 
 _BUFFER_BYTES: Final = 1024 * 1024
+_TWICE: Final = (
+    "two databases have written to this journal: {} numbers were given twice. What both tell is here, but of what they "
+    "tell about one thing the wrong one may be the later"
+)
 
 
 class CannotRebuild(Exception):
@@ -35,11 +40,15 @@ class CannotRebuild(Exception):
 
 @dataclass(slots=True)
 class RebuildReport:
-    """From which snapshot it began, how many entries came behind it, and what became of all."""
+    """From which snapshot it began, how many entries came behind it, and what became of all.
+
+    `twice`: how many of them have a number that another one has, which tells something else.
+    """
 
     snapshot: Snapshot | None
     entries: int = 0
     reached: int = 0
+    twice: int = 0
     unreadable: list[str] = field(default_factory=list)
     unsaved: list[str] = field(default_factory=list)
     restored: RestoreReport = field(default_factory=RestoreReport)
@@ -54,7 +63,14 @@ class RebuildReport:
     @property
     def problems(self) -> list[str]:
         """A line for each thing that is not as the store tells, or that it tells in no way that can be read."""
-        return [*self.unreadable, *self.restored.refused, *self.restored.missing, *self.unsaved]
+        twice = [_TWICE.format(self.twice)] if self.twice else []
+        return [*self.unreadable, *twice, *self.restored.refused, *self.restored.missing, *self.unsaved]
+
+    def damaged(self, place: str, count: int) -> None:
+        """See `Journal.lines`."""
+        self.unreadable.append(
+            f"{place}: {count} lines are damaged; what they told is lost, unless a snapshot has it"
+        )
 
 
 async def rebuild(registry: Registry, progress: Progress, before: float | None = None) -> RebuildReport:
@@ -89,7 +105,9 @@ async def _entries(registry: Registry, report: RebuildReport) -> AsyncIterator[E
         report.reached = report.snapshot.until
         async for entry in _told_by(registry, report.snapshot):
             yield entry
-    async for number, text in _in_order(registry.store.journal.lines(report.reached)):
+    lines = registry.store.journal.lines(report.reached, report.damaged)
+    async for number, text in _in_order(lines):
+        report.twice += number == report.reached
         report.entries, report.reached = report.entries + 1, number
         try:
             yield parse(text)
@@ -124,15 +142,23 @@ async def _told_by(registry: Registry, snapshot: Snapshot) -> AsyncIterator[Entr
 
 
 async def _in_order(lines: AsyncIterable[Line]) -> AsyncIterator[tuple[int, bytes]]:
-    """(number, text) of each line once, in order; what they say waits in a file, for it may be much."""
-    places: dict[int, tuple[int, int]] = {}
+    """(number, text) of each line once, in order; what they say waits in a file, for it may be much.
+
+    Lines of one number come as they were read, where they tell different things.
+    """
+    places: dict[tuple[int, bytes], tuple[int, int]] = {}
     with TemporaryFile(buffering=_BUFFER_BYTES) as file:
         end = 0
         async for line in lines:
-            if line.id not in places:
-                places[line.id] = (end, len(line.text))
+            key = (line.id, hashlib.sha256(line.text).digest())
+            if key not in places:
+                places[key] = (end, len(line.text))
                 end += file.write(line.text)
-        for number in sorted(places):
-            offset, length = places[number]
+        for (number, _), (offset, length) in sorted(places.items(), key=_in_line):
             file.seek(offset)
             yield number, file.read(length)
+
+
+def _in_line(found: tuple[tuple[int, bytes], tuple[int, int]]) -> tuple[int, int]:
+    (number, _), (offset, _) = found
+    return number, offset

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, Final
 from registry.oci.errors import Unavailable
 from registry.storage.contract import CHUNK_BYTES, StagedBusy
 from registry.storage.files import fsync_directory, lock
-from registry.storage.journal import Snapshot, decode_all, new_name, number_of
+from registry.storage.journal import Snapshot, damaged_in, decode_all, new_name, number_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
-    from registry.storage.journal import Line
+    from registry.storage.journal import Damaged, Line
 
 _PART_BYTES_MAX: Final = 16 * 1024 * 1024
 """A file that is larger is appended to no more. Whole files are read, and forgotten."""
@@ -79,22 +79,25 @@ class FilesystemJournal:
         except (OSError, StagedBusy) as error:
             raise Unavailable("the journal cannot be written at the moment; try again") from error
 
-    async def lines(self, behind: int) -> AsyncIterator[Line]:
+    async def lines(self, behind: int, damaged: Damaged = lambda *_: None) -> AsyncIterator[Line]:
         """See the contract."""
-        for path in await self._run(_paths, self._journal):
-            for line in await self._run(_read, path, behind):
+        for path in await self._run(_parts, self._journal):
+            content = await self._run(_content, path)
+            if count := damaged_in(content):
+                damaged(str(path), count)
+            for line in decode_all(content, behind):
                 yield line
 
     async def reached(self, behind: int) -> int:
         """See the contract."""
         highest = behind
-        for path in await self._run(_paths, self._journal):
+        for path in await self._run(_parts, self._journal):
             highest = max(highest, await self._run(_end_of, path))
         return highest
 
     async def forget(self, until: int) -> None:
         """See the contract: files without any other line, that nobody appends to."""
-        for path in await self._run(_paths, self._journal):
+        for path in await self._run(_parts, self._journal):
             await self._run(_forget_part, path, until)
         await self._run(self._forget_snapshots, until)
 
@@ -205,6 +208,11 @@ def _paths(folder: Path) -> list[Path]:
         return []
 
 
+def _parts(journal: Path) -> list[Path]:
+    """But for what was written to see whether that can be done."""
+    return [path for path in _paths(journal) if not path.name.startswith(".")]
+
+
 def _snapshot(path: Path) -> Snapshot | None:
     """The snapshot that lies there; None where something else does, or it has just been forgotten."""
     until = number_of(path.name)
@@ -214,11 +222,11 @@ def _snapshot(path: Path) -> Snapshot | None:
         return None
 
 
-def _read(path: Path, behind: int) -> list[Line]:
+def _content(path: Path) -> bytes:
     try:
-        return decode_all(path.read_bytes(), behind)
-    except FileNotFoundError:
-        return []
+        return path.read_bytes()
+    except FileNotFoundError:  # just forgotten
+        return b""
 
 
 def _end_of(path: Path) -> int:
@@ -226,7 +234,7 @@ def _end_of(path: Path) -> int:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            found = decode_all(file.read(), 0) or _read(path, 0)
+            found = decode_all(file.read(), 0) or decode_all(_content(path), 0)
     except FileNotFoundError:
         return 0
     return max((line.id for line in found), default=0)
@@ -242,7 +250,7 @@ def _forget_part(path: Path, until: int) -> None:
         if not status.st_size and status.st_mtime > time.time() - _ABANDONED_SECONDS:
             return  # its writer has just made it, and is about to lock it
         lock(file, path)  # its writer holds it
-        if not _read(path, until):
+        if not decode_all(_content(path), until):
             path.unlink(missing_ok=True)
     except StagedBusy:
         return

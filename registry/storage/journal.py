@@ -4,7 +4,7 @@ The *journal* has a line for each thing that happened; a *snapshot* has all that
 is not looked at here, but for a line's number, by which lines are put in order.
 
 1. When `append` or `save` returns, what was given survives a power cut. Where `append` fails, some of the lines may be
-   there; a line that is cut off or damaged is given to nobody.
+   there; a line that is cut off or damaged is given to nobody, and who reads is told of the damaged ones.
 2. Any number of processes may append at the same time, and nobody's lines mix with another's.
 3. A snapshot is there wholly, or not at all.
 4. Memory use does not grow with the length of the journal, nor with the size of a snapshot.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import secrets
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
@@ -53,6 +54,12 @@ def decode_all(content: bytes, behind: int) -> list[Line]:
     return [line for line in lines if line is not None and line.id > behind]
 
 
+def damaged_in(content: bytes) -> int:
+    """How many lines in it are damaged: what has no end was cut off, and never acknowledged."""
+    *ended, _ = content.split(b"\n")
+    return sum(bool(stored) and Line.decode(stored) is None for stored in ended)
+
+
 _NAME: Final = re.compile(r"(\d{20})-[0-9a-f]{16}")
 
 
@@ -76,6 +83,14 @@ class Snapshot:
     saved_at: float
 
 
+Damaged = Callable[[str, int], None]
+"""Told where lines cannot be read, and how many."""
+
+
+def _unheard(place: str, count: int) -> None:
+    del place, count
+
+
 class Journal(Protocol):
     """Lines and snapshots; see the module's text for what it promises."""
 
@@ -83,8 +98,8 @@ class Journal(Protocol):
         """Keep the lines; StorageFull or Unavailable where that cannot be done."""
         ...
 
-    def lines(self, behind: int) -> AsyncIterator[Line]:
-        """Every line with a greater id, in no order, some of them more than once."""
+    def lines(self, behind: int, damaged: Damaged = _unheard) -> AsyncIterator[Line]:
+        """Every line with a greater id, in no order, some of them more than once; `damaged` is told what is none."""
         ...
 
     async def reached(self, behind: int) -> int:

@@ -10,7 +10,7 @@ from registry.storage.journal import Snapshot, new_name
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from registry.storage.journal import Line
+    from registry.storage.journal import Damaged, Line
 
 
 class MemoryJournal:
@@ -24,8 +24,9 @@ class MemoryJournal:
         """See the contract."""
         self._lines |= {line.id: line for line in lines}
 
-    async def lines(self, behind: int) -> AsyncIterator[Line]:
+    async def lines(self, behind: int, damaged: Damaged = lambda *_: None) -> AsyncIterator[Line]:
         """See the contract."""
+        del damaged  # memory does not rot
         for line in list(self._lines.values()):
             if line.id > behind:
                 yield line

@@ -16,6 +16,7 @@ from registry.operations import blobs, describing, manifests
 from registry.operations.backup import NotEmpty
 from registry.operations.describing import GAP, save_snapshot
 from registry.operations.rebuilding import CannotRebuild, RebuildReport, rebuild
+from registry.storage.filesystem import FilesystemStore
 from registry.storage.journal import Line, Snapshot
 from tests.operations.conftest import new_store
 from tests.operations.machine import RegistryMachine, observed
@@ -181,6 +182,36 @@ async def test_unreadable_entry(registry: Registry) -> None:
     assert problem.startswith("journal, entry 10000: ")
     assert report.entries == 2
     assert await problems(registry) == []
+
+
+@pytest.mark.parametrize("registry", ["filesystem+sqlite"], indirect=True)
+async def test_damaged_line(registry: Registry) -> None:
+    """A line of the journal that has rotted is a problem, not a push fewer."""
+    for tag in ("v1", "v2", "v3"):
+        await push_image(registry, APP, IMAGE, tag)
+    assert isinstance(registry.store, FilesystemStore)
+    [part] = [path for folder in registry.store.journal.folders for path in folder.iterdir()]
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    report = await lose_and_rebuild(registry)
+    [problem] = report.problems
+    assert problem.startswith(f"{part}: 1 lines are damaged")
+    assert report.entries == 2
+
+
+@pytest.mark.parametrize("registry", ["filesystem+sqlite", "objects+postgres"], indirect=True)
+async def test_two_databases(registry: Registry) -> None:
+    """Where two databases have written to one journal, what both tell is rebuilt, and it is said."""
+    await push_image(registry, APP, IMAGE, "v1")
+    await push_image(registry, APP, IMAGE, "v2")
+    empty(registry.database)  # another one: it gives the same numbers again
+    await push_image(registry, COPY, IMAGE, "v1")
+    report = await lose_and_rebuild(registry)
+    [problem] = report.problems
+    assert problem.startswith("two databases have written to this journal: 1 numbers")
+    for repository, tag in ((APP, "v1"), (APP, "v2"), (COPY, "v1")):
+        assert (await manifests.get(registry, repository, Tag(tag))).digest == digest(IMAGE)
 
 
 async def test_database_with_something_in_it(registry: Registry) -> None:

@@ -17,7 +17,7 @@ import pytest
 from registry.oci.errors import StorageFull, Unavailable
 from registry.storage.filesystem import FilesystemStore
 from registry.storage.filesystem_journal import FilesystemJournal
-from registry.storage.journal import Line, Snapshot, decode_all
+from registry.storage.journal import Line, Snapshot, decode_all, new_name
 from registry.storage.memory import MemoryStore
 from registry.storage.objects.store import ObjectStore
 from tests.storage.descriptors import open_below
@@ -105,6 +105,14 @@ def test_what_is_no_line() -> None:
     assert decode_all(
         bytes(10) + b"\n" + one + one[:-5] + b"\n7 nonsense\n\n" + two + two[:9], 0
     ) == numbered(1, 2)
+
+
+async def damage(store: BlobStore) -> list[tuple[str, int]]:
+    """Where lines cannot be read, and how many."""
+    told: list[tuple[str, int]] = []
+    async for _ in store.journal.lines(0, lambda place, count: told.append((place, count))):
+        pass
+    return told
 
 
 @pytest.mark.parametrize("store", STORES, indirect=True)
@@ -224,6 +232,20 @@ async def test_cut_off_line(store: FilesystemStore, journal: Path) -> None:
     [part] = journal.iterdir()
     os.truncate(part, part.stat().st_size - 3)
     assert await lines(store) == numbered(1)
+    assert await damage(store) == []
+
+
+@pytest.mark.parametrize("store", ["filesystem"], indirect=True)
+async def test_damaged_line(store: FilesystemStore, journal: Path) -> None:
+    """A line that has rotted is told of, with its place, and hides no other; what a probe has left is none."""
+    await store.journal.append(numbered(1, 2, 3))
+    [part] = journal.iterdir()
+    (journal / ".ping-7").write_bytes(b"ok\n")
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    assert await lines(store) == numbered(1, 3)
+    assert await damage(store) == [(str(part), 1)]
 
 
 @pytest.mark.parametrize("store", ["filesystem"], indirect=True)
@@ -373,3 +395,7 @@ async def test_objects(store: ObjectStore) -> None:
     assert await lines(store) == numbered(2, 11)
     assert await snapshots(store) == []
     assert obstore.head(store.service._store, "journal/readme")["size"] == 8
+    cut_off = f"journal/{new_name(12)}"
+    obstore.put(store.service._store, cut_off, numbered(12)[0].encode()[:-3])
+    assert await lines(store) == numbered(2, 11)
+    assert await damage(store) == [(cut_off, 1)]

@@ -9,13 +9,13 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from registry.storage.contract import CHUNK_BYTES
-from registry.storage.journal import Snapshot, decode_all, new_name, number_of
+from registry.storage.journal import Snapshot, damaged_in, decode_all, new_name, number_of
 from registry.storage.objects.layout import JOURNAL, SNAPSHOTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from registry.storage.journal import Line
+    from registry.storage.journal import Damaged, Line
     from registry.storage.objects.service import Service
 
 _AT_ONCE: Final = 16
@@ -34,17 +34,15 @@ class ObjectJournal:
         name = new_name(max(line.id for line in lines))
         await self._service.put(f"{JOURNAL}/{name}", b"".join(line.encode() for line in lines))
 
-    async def lines(self, behind: int) -> AsyncIterator[Line]:
-        """See the contract."""
-        keys: list[str] = []
-        async for key, _ in self._parts(behind):
-            keys.append(key)
-            if len(keys) == _AT_ONCE:
-                for line in await self._read_all(keys, behind):
+    async def lines(self, behind: int, damaged: Damaged = lambda *_: None) -> AsyncIterator[Line]:
+        """See the contract; an object is there wholly, so that nothing in it was ever cut off."""
+        async for keys in self._portions(behind):
+            contents = await asyncio.gather(*(self._content(key) for key in keys))
+            for key, content in zip(keys, contents, strict=True):
+                if count := damaged_in(content + b"\n"):
+                    damaged(key, count)
+                for line in decode_all(content, behind):
                     yield line
-                keys = []
-        for line in await self._read_all(keys, behind):
-            yield line
 
     async def reached(self, behind: int) -> int:
         """See the contract."""
@@ -91,12 +89,19 @@ class ObjectJournal:
             if (number := number_of(entry["path"].rpartition("/")[2])) is not None:
                 yield entry["path"], number
 
-    async def _read_all(self, keys: Sequence[str], behind: int) -> list[Line]:
-        found = await asyncio.gather(*(self._read(key, behind) for key in keys))
-        return [line for lines in found for line in lines]
+    async def _portions(self, behind: int) -> AsyncIterator[list[str]]:
+        """As many keys as are read at once."""
+        keys: list[str] = []
+        async for key, _ in self._parts(behind):
+            keys.append(key)
+            if len(keys) == _AT_ONCE:
+                yield keys
+                keys = []
+        if keys:
+            yield keys
 
-    async def _read(self, key: str, behind: int) -> list[Line]:
+    async def _content(self, key: str) -> bytes:
         try:
-            return decode_all((await self._service.get(key)).content, behind)
+            return (await self._service.get(key)).content
         except FileNotFoundError:  # just forgotten
-            return []
+            return b""
