@@ -62,6 +62,19 @@ def settled(look: Callable[[], Left], before: Left) -> Left:
     return now
 
 
+def at_rest(look: Callable[[], Left]) -> Left:
+    """What is there once a registry that has just started has begun with all that it does by itself."""
+    now = look()
+    while (before := now) != (now := _after(0.3, look)):
+        pass
+    return before
+
+
+def _after(seconds: float, look: Callable[[], Left]) -> Left:
+    time.sleep(seconds)
+    return look()
+
+
 def test_a_push_and_a_pull() -> None:
     """What a client pushes over the socket, the same client pulls, and the test sees."""
     with testing.serve() as oci, client(oci) as http:
@@ -166,7 +179,7 @@ def test_clients_are_cut_off_at_the_end(caplog: pytest.LogCaptureFixture) -> Non
 def test_a_start_that_fails_leaves_nothing(leftovers: Callable[[], Left]) -> None:
     """A port in use is told as the error it is, and nothing stays."""
     with testing.serve() as oci:
-        before = leftovers()
+        before = at_rest(leftovers)
         with (
             pytest.raises(CannotListen, match="another program uses this port"),
             testing.serve(port=int(oci.host.partition(":")[2])),
