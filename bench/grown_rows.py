@@ -8,6 +8,7 @@ The rows are made by the database itself, the same statements for both, so that 
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -63,6 +64,8 @@ def fill(database: Database, entries: int) -> None:
     if postgres:
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))
+            connection.execute(text("CHECKPOINT"))
+    os.sync()  # or the system is still writing when the first page is asked for
 
 
 def _values(statement: str, entries: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 from collections import deque
 from contextlib import suppress
 from queue import SimpleQueue
-from threading import Thread, local
+from threading import Lock, Thread, local
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, TypeVarTuple
 
 if TYPE_CHECKING:
@@ -43,11 +43,14 @@ class Threads:
         self._closed = False
         self._results: Returns | None = None
 
-    async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+    async def run(self, function: Callable[[*Ts], T], *args: *Ts, within: float | None = None) -> T:
         """What `function` returns; when cancelled, wait for it nevertheless.
 
         A thread cannot be stopped. To close a file that it still uses would let it write into whichever file gets the
         same number next.
+
+        `within`: seconds after which a call that no thread has begun is given up, by TimeoutError; so it is when it is
+        cancelled.
         """
         if self._closed:
             raise RuntimeError(f"the threads of {self._name} have ended")
@@ -55,12 +58,15 @@ class Threads:
         if self._results is None or self._results.loop is not loop:
             self._results = Returns(loop)
         job: _Job[T] = _Job(function, args, self._results, loop.create_future())
+        timer = None if within is None else loop.call_later(within, job.give_up)
         self._open += 1
         try:
             self._start_another()
             self._jobs.put(job)
             await job.waiter
         except asyncio.CancelledError:
+            if timer and job.claim():
+                raise
             while not job.done:
                 job.waiter = loop.create_future()
                 with suppress(asyncio.CancelledError):
@@ -68,6 +74,8 @@ class Threads:
             raise
         finally:
             self._open -= 1
+            if timer:
+                timer.cancel()
         return job.outcome()
 
     def close(self) -> None:
@@ -95,7 +103,7 @@ class Threads:
 class _Job(Generic[T]):
     """A call, and then what came of it; `waiter` is told when that is so."""
 
-    __slots__ = ("_args", "_error", "_function", "_result", "done", "results", "waiter")
+    __slots__ = ("_args", "_claimed", "_error", "_function", "_result", "done", "results", "waiter")
     _result: T
 
     def __init__(
@@ -107,10 +115,21 @@ class _Job(Generic[T]):
     ) -> None:
         self._function = function
         self._args = args
+        self._claimed = Lock()
         self._error: BaseException | None = None
         self.results = results
         self.waiter = waiter
         self.done = False
+
+    def claim(self) -> bool:
+        """Whether it is the caller's from now on; it is nobody's twice."""
+        return self._claimed.acquire(blocking=False)
+
+    def give_up(self) -> None:
+        """Settle it with TimeoutError where it has not begun; on the loop."""
+        if self.claim():
+            self._error = TimeoutError()
+            self.settle()
 
     def work(self) -> None:
         """Call the function; on a thread."""
@@ -165,8 +184,9 @@ class Returns:
 def _work(jobs: SimpleQueue[_Job[Any] | None]) -> None:
     # Knows the queue alone: threads that nobody has closed end when those are collected who gave them work.
     while (job := jobs.get()) is not None:
-        job.work()
-        job.results.put(job)
+        if job.claim():
+            job.work()
+            job.results.put(job)
         del job
 
 

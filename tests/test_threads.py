@@ -177,3 +177,33 @@ def test_threads_for_all_end_with_their_loop() -> None:
     server.join()
     mine[0].join(30)
     assert set(threading.enumerate()) <= others
+
+
+async def test_given_up_before_it_began(threads: Threads) -> None:
+    """A call that no thread has begun within its time is given up, and never made."""
+    made: list[int] = []
+    go_on = threading.Event()
+    busy = [asyncio.create_task(threads.run(go_on.wait, within=0.05)) for _ in range(MOST)]
+    await asyncio.sleep(0.01)
+    with pytest.raises(TimeoutError):
+        await threads.run(made.append, 1, within=0.05)
+    go_on.set()
+    assert await asyncio.gather(*busy) == [True] * MOST, "what has begun is waited for"
+    await threads.run(made.append, 2, within=5)
+    assert made == [2]
+
+
+async def test_given_up_by_who_asked(threads: Threads) -> None:
+    """Who may give a call up is not held by it when cancelled before it began, and it is never made."""
+    made: list[int] = []
+    go_on = threading.Event()
+    busy = [asyncio.create_task(threads.run(go_on.wait)) for _ in range(MOST)]
+    given_up = asyncio.create_task(threads.run(made.append, 1, within=60))
+    await asyncio.sleep(0.01)
+    given_up.cancel()
+    await asyncio.wait([given_up], timeout=5)
+    assert given_up.cancelled()
+    go_on.set()
+    await asyncio.gather(*busy)
+    await threads.run(made.append, 2)
+    assert made == [2]

@@ -78,7 +78,7 @@ class Database(ABC):
 
     async def ping(self) -> None:
         """Raise where the database does not answer."""
-        await self.read(lambda connection: connection.execute(text("SELECT 1")))
+        await self.look(ask)
 
     @abstractmethod
     def alone(self, task: str) -> AbstractAsyncContextManager[bool]:
@@ -111,6 +111,11 @@ class Database(ABC):
 
     @abstractmethod
     async def _write(self, job: Callable[[Connection], T], *, durable: bool) -> T: ...
+
+
+def ask(connection: Connection) -> None:
+    """The least that can be asked for."""
+    connection.execute(text("SELECT 1"))
 
 
 def _next(walk: Iterator[T]) -> tuple[T] | None:

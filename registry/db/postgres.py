@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import create_engine, make_url, text
-from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from registry.db.database import Database
+from registry.db.database import Database, ask
 from registry.db.deadline import bounded, run_until
-from registry.oci.errors import RegistryError, StorageFull, Unavailable
-from registry.threads import in_thread
+from registry.db.failures import FAILURES, is_lost, state_of
+from registry.db.liveness import Liveness
+from registry.db.prepared import DRIVER
+from registry.oci.errors import StorageFull, Unavailable
+from registry.threads import Threads, in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -37,8 +37,6 @@ _SNAPSHOT: Final[dict[str, Any]] = {"isolation_level": "REPEATABLE READ", "postg
 _KEEPALIVE: Final = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 _TRY_LOCK: Final = text("SELECT pg_try_advisory_lock(hashtextextended(:task, 0))")
 _UNLOCK: Final = text("SELECT pg_advisory_unlock_all()")
-_AWAY: Final = ("08", "57P")  # connection exceptions, and a server that starts or stops
-
 _PING_SECONDS_MAX: Final = 5
 """Whoever probes does not wait for much longer."""
 _LATE_SECONDS_MAX: Final = 2
@@ -71,10 +69,10 @@ class PostgresDatabase(Database):
                 given.set(drivername="postgresql+psycopg", query={**_LINK, **given.query}),
                 pool_size=pool_size,
                 max_overflow=0,
-                pool_pre_ping=True,
                 isolation_level="READ COMMITTED",
             )
         )
+        self._liveness = Liveness(self.engine)
         self._snapshots = self.engine.execution_options(**_SNAPSHOT)
         self._statements = self.engine.execution_options(
             isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
@@ -89,7 +87,7 @@ class PostgresDatabase(Database):
                 connect_args={"options": _KEEPALIVE},
             )
         )
-        self._threads = ThreadPoolExecutor(pool_size, thread_name_prefix="db")
+        self._threads = Threads(pool_size, "db")
         self._turn_seconds_max = busy_seconds_max
         lock_timeout = f"SET LOCAL lock_timeout = {round(busy_seconds_max * 1000)}"
         self._begin_durable = text(f"SET LOCAL synchronous_commit = on; {lock_timeout}")
@@ -106,24 +104,18 @@ class PostgresDatabase(Database):
 
     async def ping(self) -> None:
         """See Database; Unavailable after five seconds."""
-        try:
-            async with asyncio.timeout(_PING_SECONDS_MAX):
-                await super().ping()
-        except TimeoutError:
-            raise Unavailable(_SILENT) from None
+        await self._in_turn(lambda: self._look_here(ask), _PING_SECONDS_MAX)
 
     def close(self) -> None:
         """See Database."""
-        self._threads.shutdown(wait=True)
+        self._threads.close()
         self.engine.dispose()
 
     @contextmanager
     def _snapshot(self) -> Iterator[Connection]:
-        try:
-            with self._unpooled.connect().execution_options(**_SNAPSHOT) as connection, connection.begin():
-                yield connection
-        except DBAPIError as error:
-            raise _told(error) from error
+        snapshots = self._unpooled.execution_options(**_SNAPSHOT)
+        with _telling(), snapshots.connect() as connection, connection.begin():
+            yield connection
 
     async def _look(self, job: Callable[[Connection], T]) -> T:
         return await self._in_turn(lambda: self._look_here(job))
@@ -137,86 +129,95 @@ class PostgresDatabase(Database):
     async def _write(self, job: Callable[[Connection], T], *, durable: bool) -> T:
         return await self._in_turn(lambda: self._write_here(job, durable=durable))
 
-    async def _in_turn(self, function: Callable[[], T]) -> T:
+    async def _in_turn(self, function: Callable[[], T], seconds_max: float | None = None) -> T:
         """What `function` returns, run where a connection is free for it; Unavailable when none is for too long."""
-        turn = self._threads.submit(run_until, self._deadline(), function)
-        # What has begun cannot be cancelled: this ends the waiting for the turn, and the deadline the turn.
-        timer = asyncio.get_running_loop().call_later(self._turn_seconds_max, turn.cancel)
+        deadline = self._deadline() if seconds_max is None else time.monotonic() + seconds_max
+        within = seconds_max or self._turn_seconds_max
         try:
-            return await asyncio.wrap_future(turn)
-        except asyncio.CancelledError:
-            if turn.cancelled() and not _is_cancelled():
-                raise Unavailable(_BUSY) from None
-            raise
-        finally:
-            timer.cancel()
+            return await self._threads.run(run_until, deadline, function, within=within)
+        except TimeoutError:
+            raise Unavailable(_BUSY) from None
 
     def _deadline(self) -> float:
         return time.monotonic() + self._turn_seconds_max + _LATE_SECONDS_MAX
 
     def _try_lock(self, task: str, held: ExitStack) -> bool:
-        try:
+        with _telling():
             connection = held.enter_context(self._unpooled.connect())
             held.callback(_unlock, connection)
             return bool(connection.scalar(_TRY_LOCK, {"task": f"registry {task}"}))
-        except DBAPIError as error:
-            raise _told(error) from error
 
     def _look_here(self, job: Callable[[Connection], T]) -> T:
-        try:
+        def look() -> T:
             with self._statements.connect() as connection:
-                return job(connection)
-        except DBAPIError as error:
-            raise _told(error) from error
+                return job(_driven(connection))
+
+        return self._on_living(look)
 
     def _read_here(self, job: Callable[[Connection], T]) -> T:
-        try:
+        def read() -> T:
             with self._snapshots.connect() as connection, connection.begin():
-                return job(connection)
-        except DBAPIError as error:
-            raise _told(error) from error
+                return job(_driven(connection))
+
+        return self._on_living(read)
+
+    def _on_living(self, read: Callable[[], T]) -> T:
+        """What `read` returns, which changes nothing: it runs again where its connection was found dead."""
+        with _telling():
+            try:
+                return read()
+            except FAILURES as error:
+                if not self._liveness.doubt_after(error):
+                    raise
+            return read()
 
     def _survey_here(self, job: Callable[[Connection], T]) -> T:
         with self._snapshot() as connection:
             return job(connection)
 
     def _write_here(self, job: Callable[[Connection], T], *, durable: bool) -> T:
+        begin = self._begin_durable if durable else self._begin_lazy
+        unanswered = True
         for _ in range(_ATTEMPTS_MAX):
             try:
                 with self.engine.begin() as connection:
-                    connection.execute(self._begin_durable if durable else self._begin_lazy)
-                    return job(connection)
-            except DBAPIError as error:
+                    connection.execute(begin)
+                    unanswered = False
+                    return job(_driven(connection))
+            except FAILURES as error:
                 # Nothing was done, and the reason is gone when the other transaction is: the same again will work.
-                if _state(error) in {_SERIALIZATION_FAILURE, _DEADLOCK_DETECTED}:
-                    continue
-                raise _told(error) from error
+                again = state_of(error) in {_SERIALIZATION_FAILURE, _DEADLOCK_DETECTED}
+                if not again and not (self._liveness.doubt_after(error) and unanswered):
+                    raise _told(error) from error
+                unanswered = False
         raise Unavailable(_BUSY)
 
 
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+def _driven(connection: Connection) -> Connection:
+    """As it was, and prepared statements reach the driver directly from now on."""
+    return connection.execution_options(**{DRIVER: connection.connection.driver_connection})
 
 
 def _unlock(connection: Connection) -> None:
-    with suppress(DBAPIError):  # then the connection is gone, and the lock with it
+    with suppress(*FAILURES):  # then the connection is gone, and the lock with it
         connection.execute(_UNLOCK)
 
 
-def _state(error: DBAPIError) -> str:
-    return getattr(error.orig, "sqlstate", None) or ""
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Failures of the database as what a client is told, where their cause is one that it can know."""
+    try:
+        yield
+    except FAILURES as error:
+        raise _told(error) from error
 
 
-def _told(error: DBAPIError) -> RegistryError | DBAPIError:
-    """What a client is told, where the cause is one that it can know."""
-    state = _state(error)
+def _told(error: Exception) -> Exception:
+    state = state_of(error)
     if state == _DISK_FULL:
         return StorageFull()
     if state == _READ_ONLY:
         return Unavailable("the database takes no changes at the moment; try again")
     if state in {_LOCK_NOT_AVAILABLE, _TOO_MANY_CONNECTIONS}:
         return Unavailable(_BUSY)
-    if state.startswith(_AWAY) or (isinstance(error, OperationalError) and not state):
-        return Unavailable(_SILENT)
-    return error
+    return Unavailable(_SILENT) if is_lost(error) else error

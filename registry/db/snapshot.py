@@ -81,7 +81,8 @@ def visible_blob_rows(connection: Connection) -> Iterator[Portion]:
 
 def _portions(connection: Connection, query: Select[Any]) -> Iterator[Portion]:
     # On Postgres by a cursor of the server's, from which SQLAlchemy fetches no more than this.
-    return connection.execute(query, execution_options={"yield_per": _ROWS}).partitions()
+    with connection.execute(query, execution_options={"yield_per": _ROWS}) as result:
+        yield from result.partitions()
 
 
 def _fitting(portions: Iterator[Portion]) -> Iterator[list[int]]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
+import psycopg
 from sqlalchemy import Engine, event
 
 import registry.db
@@ -108,13 +109,23 @@ async def _record(database: str, url: str, s3: S3Server) -> list[Said]:
 
 
 def _listen_to_postgres(live: Registry, hear: Any) -> None:
-    # Bytes come wrapped by the driver: what is in it is said.
-    @event.listens_for(live.app.registry.database.engine, "before_cursor_execute")
-    def before(
-        _connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: Any
-    ) -> None:
-        for values in parameters if many else [parameters]:
-            hear(statement, {name: getattr(value, "obj", value) for name, value in values.items()})
+    class Heard(psycopg.Cursor[Any]):
+        def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+            self._hear(query, params)
+            return super().execute(query, params, **options)
+
+        def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
+            for params in params_seq:
+                self._hear(query, params)
+            super().executemany(query, params_seq, **options)
+
+        def _hear(self, query: Any, params: Any) -> None:
+            # Bytes come wrapped by SQLAlchemy: what is in it is said.
+            hear(query, {name: getattr(value, "obj", value) for name, value in (params or {}).items()})
+
+    @event.listens_for(live.app.registry.database.engine, "connect")
+    def connect(driver: Any, _record: Any) -> None:
+        driver.cursor_factory = Heard
 
 
 def _listen_to_sqlite(live: Registry, hear: Any) -> None:
