@@ -19,10 +19,13 @@ _ANSWERS: Final = {
     "fails": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
     "is too busy": b"HTTP/1.1 503 Slow Down\r\nContent-Length: 36\r\n\r\n<Error><Code>SlowDown</Code></Error>",
 }
+CUTS_THE_ANSWER: Final = "cuts the answer"
+"""The bucket's client asks for the rest where it reads an object. After an answer to a list, to the beginning of a
+multipart upload and to a deletion of several objects it does not: who asked is told 503."""
 RETRIED: Final = (*_ANSWERS, "cuts", "loses the answer")
-"""After these the bucket's client tries again, so that nobody else hears of them."""
-KINDS: Final = (*RETRIED, "cuts the answer")
-"""All; after an answer that breaks off within its body it does not, and who asked is told 503."""
+"""After these it always tries again, so that nobody else hears of them."""
+KINDS: Final = (*RETRIED, CUTS_THE_ANSWER)
+"""All."""
 
 
 class FaultProxy:
@@ -70,7 +73,7 @@ class FaultProxy:
         answer = await self._forward(request)
         if kind == "loses the answer":
             return False
-        writer.write(_half(answer) if kind == "cuts the answer" else answer)
+        writer.write(_half(answer) if kind == CUTS_THE_ANSWER else answer)
         await writer.drain()
         return kind is None
 

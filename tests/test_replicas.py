@@ -34,7 +34,7 @@ from tests.faults.crashing import REGISTRY, doomed_server
 from tests.faults.ledger import Ledger
 from tests.faults.pushers import pushing
 from tests.postgres import FORGETFUL, running_cluster
-from tests.s3_faults import faulty
+from tests.s3_faults import CUTS_THE_ANSWER, RETRIED, faulty
 from tests.support.content import Blob
 from tests.support.http import Repository, refusal, running
 from tests.support.tables import postgres_tables_url, postgres_with_tables
@@ -301,14 +301,15 @@ async def test_readiness(settings: Settings, s3: S3Server, monkeypatch: pytest.M
         assert (await repository.upload(other)).status_code == 201
 
 
+@pytest.mark.parametrize("kinds", [RETRIED, (CUTS_THE_ANSWER,)])
 @pytest.mark.parametrize("size", [10, 3 * CHUNK])
 async def test_pull_while_the_service_fails(
-    settings: Settings, s3: S3Server, monkeypatch: pytest.MonkeyPatch, size: int
+    settings: Settings, s3: S3Server, monkeypatch: pytest.MonkeyPatch, size: int, kinds: tuple[str, ...]
 ) -> None:
     """Who asks for a blob that the service does not give is told to come back, instead of being cut off."""
     monkeypatch.setattr(service, "_RETRIES_MAX", 0)
     async with (
-        faulty(s3.endpoint, 0) as proxy,
+        faulty(s3.endpoint, 0, kinds) as proxy,
         running({**settings, "storage.objects.endpoint": proxy.endpoint}) as registry,
     ):
         repository = registry.repository("team/app")
@@ -319,6 +320,20 @@ async def test_pull_while_the_service_fails(
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
         proxy.share = 0
         assert await read(repository, blob.digest) == blob.content
+
+
+async def test_pull_whose_answers_are_cut(settings: Settings, s3: S3Server) -> None:
+    """A pull is whole though answers of the service break off within their bytes, some of them again."""
+    async with (
+        faulty(s3.endpoint, 0, (CUTS_THE_ANSWER,)) as proxy,
+        running({**settings, "storage.objects.endpoint": proxy.endpoint}, timeout=120) as registry,
+    ):
+        repository = registry.repository("team/app")
+        blob = Blob(os.urandom(3 * PART_BYTES + 5))
+        await repository.upload(blob)
+        proxy.share = 0.3
+        while proxy.done[CUTS_THE_ANSWER] < 5:
+            assert await read(repository, blob.digest) == blob.content
 
 
 async def push_and_pull(repository: Repository, blobs: list[Blob]) -> None:

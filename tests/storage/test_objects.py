@@ -31,7 +31,7 @@ from registry.storage.objects.layout import (
 from registry.storage.objects.service import PART_BYTES, Bucket, Service
 from registry.storage.objects.store import ObjectStore
 from tests.s3 import REGION, S3Server
-from tests.s3_faults import faulty
+from tests.s3_faults import CUTS_THE_ANSWER, faulty
 from tests.storage.contract import (
     CONTENT,
     DIGEST,
@@ -351,6 +351,21 @@ async def test_service_fails_while_it_is_written_to(
             with pytest.raises(Unavailable):
                 await upload.write(bytes(size))
                 await upload.flush()
+
+
+async def test_answers_are_always_cut(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service whose answers always break off within their bytes is asked as often as one that fails."""
+    monkeypatch.setattr(service, "_RETRIES_MAX", 2)
+    async with faulty(s3.endpoint, 1, (CUTS_THE_ANSWER,)) as proxy:
+        bucket = s3.new_bucket()
+        await Service(bucket).put("key", CONTENT)
+        cut = Service(replace(bucket, endpoint=proxy.endpoint))
+        with pytest.raises(Unavailable, match="does not answer"):
+            await cut.get("key")
+        assert proxy.done[CUTS_THE_ANSWER] == 3
+        with pytest.raises(Unavailable, match="does not answer"):
+            await cut.get_range("key", 0, len(CONTENT))
+        assert proxy.done[CUTS_THE_ANSWER] == 6
 
 
 async def test_wrong_key(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:

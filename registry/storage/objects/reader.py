@@ -1,4 +1,8 @@
-"""A blob in object storage, open for reading: one piece is fetched while the one before it is on its way out."""
+"""A blob in object storage, open for reading: one piece is fetched while the one before it is on its way out.
+
+A reader holds at most two pieces of 4 MiB, and all readers of a process together 32 (`ahead.py`). One that finds
+none free fetches what it is asked for, 1 MiB for a pull, and only then: no pull waits for another, slow one.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from registry.storage.contract import CHUNK_BYTES
+from registry.storage.objects.ahead import PIECE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from registry.storage.objects.ahead import Budget
     from registry.storage.objects.layout import Index, Segment
     from registry.storage.objects.service import Service
 
-_PIECE_BYTES: Final = 4 * CHUNK_BYTES
 _AHEAD: Final = 2
-"""Pieces that are fetched at the same time: a download keeps at most _PIECE_BYTES x (_AHEAD + 1) in memory."""
+"""Pieces of one reader: from the first it is read, while the second is fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +30,14 @@ class _Piece:
 
     start: int
     length: int
-    content: asyncio.Task[bytes]
+    content: asyncio.Task[memoryview]
+
+    @property
+    def end(self) -> int:
+        return self.start + self.length
 
     def covers(self, offset: int, length: int) -> bool:
-        return self.start <= offset and offset + length <= self.start + self.length
+        return self.start <= offset and offset + length <= self.end
 
 
 class ObjectReader:
@@ -36,9 +45,12 @@ class ObjectReader:
 
     file = None
 
-    def __init__(self, service: Service, index: Index, moved: Callable[[Index], Awaitable[Index]]) -> None:
+    def __init__(
+        self, service: Service, budget: Budget, index: Index, moved: Callable[[Index], Awaitable[Index]]
+    ) -> None:
         """`moved`: where the same bytes are now, when an object is not there; raises where they are nowhere."""
         self._service = service
+        self._budget = budget
         self._index = index
         self._moved = moved
         self._pieces: list[_Piece] = []
@@ -58,10 +70,12 @@ class ObjectReader:
             return b""
         if offset != self._next:
             await self.close()
-            content = await self._fetch(offset, length)
+            content = bytes(await self._fetch(offset, length))
         else:
-            content = await self._read_on(offset, length)
+            content = bytes(await self._read_on(offset, length))
         self._next = offset + length
+        # At once, and not with the next read: a slow client may be minutes away from it.
+        await self._give_up([piece for piece in self._pieces if piece.end <= self._next])
         return content
 
     async def pieces(self, size: int) -> AsyncIterator[bytes]:
@@ -74,28 +88,33 @@ class ObjectReader:
 
     async def close(self) -> None:
         """Give up what is on its way; whoever opened it must."""
-        pieces, self._pieces = self._pieces, []
+        await self._give_up(self._pieces)
+
+    async def _give_up(self, pieces: list[_Piece]) -> None:
+        self._pieces = [piece for piece in self._pieces if piece not in pieces]
         for piece in pieces:
             piece.content.cancel()
-        await asyncio.gather(*(piece.content for piece in pieces), return_exceptions=True)
+        try:
+            await asyncio.gather(*(piece.content for piece in pieces), return_exceptions=True)
+        finally:
+            self._budget.give_back(len(pieces))
 
-    async def _read_on(self, offset: int, length: int) -> bytes:
-        self._pieces = [piece for piece in self._pieces if piece.start + piece.length > offset]
+    async def _read_on(self, offset: int, length: int) -> memoryview:
         self._fetch_ahead(offset)
-        first = self._pieces[0]
-        if not first.covers(offset, length):
+        first = self._pieces[0] if self._pieces else None
+        if first is None or not first.covers(offset, length):
             return await self._fetch(offset, length)
         content = await first.content
         return content[offset - first.start : offset - first.start + length]
 
     def _fetch_ahead(self, offset: int) -> None:
-        end = self._pieces[-1].start + self._pieces[-1].length if self._pieces else offset
-        while len(self._pieces) < _AHEAD and end < self.size:
-            length = min(_PIECE_BYTES, self.size - end)
+        end = self._pieces[-1].end if self._pieces else offset
+        while len(self._pieces) < _AHEAD and end < self.size and self._budget.take():
+            length = min(PIECE_BYTES, self.size - end)
             self._pieces.append(_Piece(end, length, asyncio.create_task(self._fetch(end, length))))
             end += length
 
-    async def _fetch(self, offset: int, length: int) -> bytes:
+    async def _fetch(self, offset: int, length: int) -> memoryview:
         index = self._index
         try:
             return await self._fetch_by(index, offset, length)
@@ -103,12 +122,12 @@ class ObjectReader:
             self._index = await self._moved(index)
         return await self._fetch_by(self._index, offset, length)
 
-    async def _fetch_by(self, index: Index, offset: int, length: int) -> bytes:
+    async def _fetch_by(self, index: Index, offset: int, length: int) -> memoryview:
         parts = [
             await self._service.get_range(segment.key, start, end - start)
             for segment, start, end in _places(index, offset, length)
         ]
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
 
 
 def _places(index: Index, offset: int, length: int) -> list[tuple[Segment, int, int]]:

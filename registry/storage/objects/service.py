@@ -106,6 +106,7 @@ class Service:
     """Objects by key, below the bucket's prefix. FileNotFoundError where there is none, Unavailable for its failures.
 
     Requests are tried again, with growing pauses, when the service fails, is too busy (SlowDown) or does not answer.
+    Where the bytes of an object break off, obstore asks for the rest, within the same tries.
     """
 
     def __init__(self, bucket: Bucket) -> None:

@@ -113,7 +113,7 @@ class ObjectStaged:
             self._has_place = True
 
     def _reader(self, *segments: Segment) -> ObjectReader:
-        return ObjectReader(self._store.service, Index(segments), _lost)
+        return ObjectReader(self._store.service, self._store.budget, Index(segments), _lost)
 
     async def _mark(self) -> None:
         """Before any byte is written, so that none is ever without a mark."""

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from registry.storage.contract import StagedBytesLost, StoredBlob
+from registry.storage.objects.ahead import Budget
 from registry.storage.objects.clearing import Clearing
 from registry.storage.objects.indexes import AT_ONCE, Indexes
 from registry.storage.objects.journal import ObjectJournal
@@ -51,6 +52,7 @@ class ObjectStore:
         self.description = bucket.url
         self.journal = ObjectJournal(self.service)
         self.places = Places()
+        self.budget = Budget()
         self._indexes = Indexes(self.service)
         self._clearing = Clearing(self.service, self._indexes)
 
@@ -79,7 +81,7 @@ class ObjectStore:
     async def reader(self, digest: Digest) -> AsyncIterator[ObjectReader]:
         """See the contract."""
         index = await self._indexes.get(digest)
-        reader = ObjectReader(self.service, index, partial(self._indexes.moved, digest))
+        reader = ObjectReader(self.service, self.budget, index, partial(self._indexes.moved, digest))
         try:
             yield reader
         finally:
