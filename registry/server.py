@@ -21,6 +21,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 from registry import logs
 from registry.greeting import greeting
 from registry.keys import Config
+from registry.memory import loading
 from registry.protocol import Protocol
 from registry.sockets import BACKLOG, CannotListen, listening
 from registry.tls import Certificate
@@ -63,7 +64,8 @@ def _announce(config: Config, sockets: list[socket.socket]) -> None:
 
 
 def _built(application: str, config: Config) -> Application:
-    app: Application = importlib.import_module(application).build(config)
+    with loading():
+        app: Application = importlib.import_module(application).build(config)
     return app
 
 
