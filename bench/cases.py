@@ -254,7 +254,7 @@ def part(name: str, size: int, clients: int) -> Case:
 def upload(name: str, way: str, size: str, clients: int = 1, *, quick: bool = False) -> Case:
     """New blobs, one after the other."""
     job = {"operation": "upload", "way": way, "size": SIZES[size], "repository": "bench/upload"}
-    return Case(name, "write", job, clients, quick=quick, once=size == "1g")
+    return Case(name, "write", job, clients, quick=quick)
 
 
 def listing(name: str, path: str, *, clients: int = 1, headers: str = "") -> Case:

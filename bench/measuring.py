@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -158,6 +159,7 @@ def _prepared(servers: Sequence[Server], prepare: Callable[[Server], T]) -> Call
             found[server] = prepare(server)
         except Failed as failure:
             failures[server] = failure
+    os.sync()  # or the disk would be busy with it while the first cases are measured
 
     def look_up(server: Server) -> T:
         if server in failures:

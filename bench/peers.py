@@ -55,13 +55,13 @@ def distribution() -> Server:
 
 def olareg() -> Server:
     """Olareg, a small registry without a database, which does not sync what it writes."""
-    program = str(_go_install(_OLAREG, "latest"))
+    program = str(_go_install(_OLAREG, "v0.1.2"))
 
     def command(folder: Path, port: int) -> Command:
         place = ["--addr", "127.0.0.1", "--port", str(port), "--dir", str(folder / "data")]
         return Command([program, "serve", "--verbosity", "error", *place])
 
-    return Server("olareg", command, _said([program, "version"]))
+    return Server("olareg", command, _said([program, "version"]).rpartition(" ")[2])
 
 
 def bare() -> Server:
@@ -111,21 +111,26 @@ def _apt_install(package: str) -> None:
         raise Unavailable(f"apt-get install {package} failed", f"{done.stdout}{done.stderr}".strip())
 
 
-def _go_install(module: str, version: str) -> Path:
-    """The program that `go install` makes. Where it could not be had once, nobody is asked again."""
-    name = module.rpartition("/")[2]
+def _go_install(package: str, version: str) -> Path:
+    """The program that Go makes of a package, with the versions of all else that its module names.
+
+    Within a module of our own: `go install package@version` first asks the proxy for all versions, which not every
+    proxy tells.
+    """
+    name = package.rpartition("/")[2]
     folder = tools_folder() / f"{name}-{version}"
-    program, refusal = folder / name, folder / "refused"
-    if not program.exists() and not refusal.exists():
+    program = folder / name
+    if not program.exists():
         folder.mkdir(exist_ok=True)
-        command = [find_go(), "install", f"{module}@{version}"]
-        environment = {**os.environ, "GOBIN": str(folder)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        module = package.partition("/cmd/")[0]
+        (folder / "go.mod").write_text(f"module bench\n\ngo 1.24\n\nrequire {module} {version}\n")
+        environment = {**os.environ, "GOBIN": str(folder), "GOFLAGS": "-mod=mod"}
+        command = [find_go(), "install", package]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
         if done.returncode:
-            refusal.write_text(done.stderr)
-    if refusal.exists():
-        details = f"{refusal.read_text()}(remove {refusal} to try again)"
-        raise Unavailable(f"go install {module}@{version} failed", details)
+            raise Unavailable(f"go install {package} {version} failed", done.stderr)
     return program
 
 

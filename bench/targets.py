@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.cases import MANY, all_cases
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -15,7 +17,7 @@ _LARGE_UPLOADS = tuple(
 )
 _LARGE_DOWNLOADS = tuple(f"blob-get-{size}" for size in ("1m", "100m", "1g"))
 _MANIFESTS = tuple(f"manifest-{method}-{by}" for method in ("get", "head") for by in ("tag", "digest"))
-_AT_64 = (*_MANIFESTS, "blob-head", "blob-get-78", "push-blob-1k-64c", "push-blob-1m-64c", "image-pull-64c")
+_AT_64 = tuple(case.name for case in all_cases() if case.clients == MANY and case.kind != "memory")
 _MEMORY = ("memory-images-64c", "memory-push-blob-1m-64c", "memory-layer-10g")
 
 
@@ -31,12 +33,12 @@ class Verdict:
 
 def verdicts(cases: Cases) -> list[Verdict]:
     """Every target whose case and peer were measured."""
-    return [*_rates(cases), *_ratios(cases), *_latencies(cases), *_memory(cases)]
+    return [*_rates(cases), *_ratios(cases), *_by_digest(cases), *_latencies(cases), *_memory(cases)]
 
 
 def _rates(cases: Cases) -> Iterator[Verdict]:
     for case in _MANIFESTS:
-        if found := _figure(cases, case, "ours", lambda result: result["per_second"]):
+        if found := _figure(cases, case, "ours", _per_second):
             yield Verdict(case, "20,000 a second", f"{found:,.0f} a second", found / 20_000)
 
 
@@ -65,6 +67,18 @@ def _ratios(cases: Cases) -> Iterator[Verdict]:
                 yield Verdict(case, f"{wanted:g} x {peer}", told, found / wanted)
 
 
+def _by_digest(cases: Cases) -> Iterator[Verdict]:
+    for method in ("get", "head"):
+        tag, digest = (
+            _figure(cases, f"manifest-{method}-{by}", "ours", _per_second) for by in ("tag", "digest")
+        )
+        if tag and digest:
+            told = f"{digest:,.0f} a second"
+            yield Verdict(
+                f"manifest-{method}-digest", f"no slower than by tag, {tag:,.0f} a second", told, digest / tag
+            )
+
+
 def _latencies(cases: Cases) -> Iterator[Verdict]:
     for case in _AT_64:
         ours = _figure(cases, case, "ours", lambda result: result["latency_ms"]["p99"])
@@ -80,6 +94,10 @@ def _memory(cases: Cases) -> Iterator[Verdict]:
     for case in _MEMORY:
         if more := _figure(cases, case, "ours", _most_more):
             yield Verdict(case, "below 60 MB more", f"{more:.0f} MB", 60 / more)
+
+
+def _per_second(result: dict[str, Any]) -> float:
+    return float(result["per_second"])
 
 
 def _most_more(result: dict[str, Any]) -> float:

@@ -30,7 +30,7 @@ from registry.storage.contract import (
     StagedUpload,
     StoredBlob,
 )
-from registry.storage.files import fsync_directory, lock, make_directory
+from registry.storage.files import fsync_directory, lock, make_directory, write_out
 from registry.storage.filesystem_journal import FilesystemJournal
 from registry.threads import Threads, in_thread
 
@@ -46,6 +46,8 @@ T = TypeVar("T")
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _THREADS_MAX = 32
 """Most of them wait for the disk, which writes out at once what many wait for."""
+_WRITE_OUT_BYTES = 8 * 1024 * 1024
+"""So often the disk is given something to do while an upload goes on, instead of all of it at the end."""
 _READ_AHEAD_BYTES = 64 * 1024
 """A blob of at most this size is read while it is opened."""
 _FANOUT = tuple(f"{number:02x}" for number in range(256))
@@ -241,11 +243,13 @@ class FilesystemStaged:
             os.close(self._file)
 
     def _write(self, chunk: bytes) -> None:
-        rest = memoryview(chunk)
+        rest, whole_before = memoryview(chunk), self.size // _WRITE_OUT_BYTES
         while rest:
             written = os.pwrite(self._file, rest, self.size)
             self.size += written
             rest = rest[written:]
+        if (whole := self.size // _WRITE_OUT_BYTES) > whole_before:
+            write_out(self._file, whole_before * _WRITE_OUT_BYTES, whole * _WRITE_OUT_BYTES)
 
     def _publish(self, target: Path) -> None:
         try:
