@@ -119,8 +119,8 @@ def _contradictions_of_a_bucket(config: Config) -> Iterator[tuple[tuple[str, ...
         yield (
             ("storage.objects.redirect_seconds", "uploads.idle_seconds_max", "storage.objects.redirect"),
             (
-                f"must be at most {kept_seconds:g}, how long uploads.idle_seconds_max keeps bytes to which a link may "
-                f"lead (got {objects.redirect_seconds:g})"
+                f"must be at most {kept_seconds:g}, how long uploads.idle_seconds_max keeps bytes to which a "
+                f"link may lead (got {objects.redirect_seconds:g})"
             ),
         )
     for key, endpoint in (("endpoint", objects.endpoint), ("redirect_endpoint", objects.redirect_endpoint)):
