@@ -21,6 +21,8 @@ __all__ = ["Config", "ConfigError", "is_local", "load", "mask_url"]
 ENVIRONMENT_PREFIX = "REGISTRY_"
 SEPARATOR = "__"
 SHOWN_CHARACTERS_MAX = 60
+REPLACED_SECONDS_MIN = 3600
+"""How long the bytes of deleted and replaced blobs stay at least, whatever uploads.idle_seconds_max says."""
 
 
 class ConfigError(Exception):
@@ -93,6 +95,17 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
                 "network is trusted, or listen on 127.0.0.1"
             ),
         )
+    yield from _contradictions_of_a_bucket(config)
+    in_memory = config.storage.kind == "memory" or config.database_url in {"sqlite://", "sqlite:///:memory:"}
+    if in_memory and config.http.workers > 1:
+        yield (
+            ("http.workers", "storage.kind", "database.url"),
+            f"must be 1 with data in memory, which no other process sees (got {config.http.workers})",
+        )
+
+
+def _contradictions_of_a_bucket(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    """As above."""
     objects = config.storage.objects
     if config.storage.kind == "objects" and objects.url is None:
         yield ("storage.objects.url", "storage.kind"), "must name a bucket where storage.kind is objects"
@@ -101,18 +114,21 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             ("storage.objects.redirect_networks", "storage.objects.redirect"),
             "must name the networks that storage.objects.redirect speaks of",
         )
+    kept_seconds = max(config.uploads.idle_seconds_max, REPLACED_SECONDS_MIN)
+    if objects.redirect != "never" and objects.redirect_seconds > kept_seconds:
+        yield (
+            ("storage.objects.redirect_seconds", "uploads.idle_seconds_max", "storage.objects.redirect"),
+            (
+                f"must be at most {kept_seconds:g}, how long uploads.idle_seconds_max keeps bytes to which a "
+                f"link may lead (got {objects.redirect_seconds:g})"
+            ),
+        )
     for key, endpoint in (("endpoint", objects.endpoint), ("redirect_endpoint", objects.redirect_endpoint)):
         if endpoint is not None and endpoint.startswith("http:") and not objects.allow_http:
             yield (
                 (f"storage.objects.{key}", "storage.objects.allow_http"),
                 "must be https:// unless storage.objects.allow_http is true",
             )
-    in_memory = config.storage.kind == "memory" or config.database_url in {"sqlite://", "sqlite:///:memory:"}
-    if in_memory and config.http.workers > 1:
-        yield (
-            ("http.workers", "storage.kind", "database.url"),
-            f"must be 1 with data in memory, which no other process sees (got {config.http.workers})",
-        )
 
 
 class _Settings(BaseSettings, Config):

@@ -1,7 +1,7 @@
 """Stands between a registry and an S3 server, and does to requests what networks and services do.
 
-A request may be answered 500, or 503 SlowDown, without having been done; its connection may be cut before it is done; or
-it may be done and its answer lost, or cut in the middle.
+A request may be answered 500, 503 SlowDown, 403 or 401, without having been done; its connection may be cut before it is
+done; or it may be done and its answer lost, or cut in the middle.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+DENIALS: Final = ("forbids", "does not know who asks")
+"""The bucket's client takes them as they are; who asked is told 503."""
 _ANSWERS: Final = {
     "fails": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
     "is too busy": b"HTTP/1.1 503 Slow Down\r\nContent-Length: 36\r\n\r\n<Error><Code>SlowDown</Code></Error>",
+    "forbids": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 48\r\n\r\n"
+    b"<Error><Code>RequestTimeTooSkewed</Code></Error>",
+    "does not know who asks": b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
 }
 CUTS_THE_ANSWER: Final = "cuts the answer"
 """The bucket's client asks for the rest where it reads an object. After an answer to a list, to the beginning of a
 multipart upload and to a deletion of several objects it does not: who asked is told 503."""
-RETRIED: Final = (*_ANSWERS, "cuts", "loses the answer")
+RETRIED: Final = ("fails", "is too busy", "cuts", "loses the answer")
 """After these it always tries again, so that nobody else hears of them."""
-KINDS: Final = (*RETRIED, CUTS_THE_ANSWER)
+KINDS: Final = (*RETRIED, CUTS_THE_ANSWER, *DENIALS)
 """All."""
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from registry.config import Config, ConfigError, load, mask_url
+from registry.config import REPLACED_SECONDS_MIN, Config, ConfigError, load, mask_url
+from registry.operations.purging import _LEFTOVER_SECONDS_MIN
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 (nothing listens in these tests)
 EXAMPLE = Path(__file__).parents[1] / "config.example.yaml"
@@ -335,6 +336,7 @@ def test_memory_has_one_worker(overrides: dict[str, object]) -> None:
 
 
 BUCKET: dict[str, Any] = {"storage.kind": "objects", "storage.objects.url": "s3://bucket/prefix"}
+LINKS: dict[str, object] = {"storage.objects.redirect": "always"}
 
 
 @pytest.mark.parametrize(
@@ -377,6 +379,18 @@ def test_bucket(url: str) -> None:
             {"storage.objects.redirect_seconds": 604_801},
             "storage.objects.redirect_seconds: must be less than",
         ),
+        (
+            {**LINKS, "storage.objects.redirect_seconds": 86_401},
+            "storage.objects.redirect_seconds: must be at most 86400,",
+        ),
+        (
+            {**LINKS, "uploads.idle_seconds_max": 7200, "storage.objects.redirect_seconds": 7201},
+            "storage.objects.redirect_seconds: must be at most 7200,",
+        ),
+        (
+            {**LINKS, "uploads.idle_seconds_max": 60, "storage.objects.redirect_seconds": 3601},
+            "storage.objects.redirect_seconds: must be at most 3600,",
+        ),
     ],
 )
 def test_wrong_bucket(overrides: dict[str, object], line: str) -> None:
@@ -385,6 +399,20 @@ def test_wrong_bucket(overrides: dict[str, object], line: str) -> None:
         None, {key: value for key, value in {**BUCKET, **overrides}.items() if value is not None}
     )
     assert found.startswith(line)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {**LINKS, "storage.objects.redirect_seconds": 86_400},
+        {**LINKS, "storage.objects.redirect_seconds": 3600, "uploads.idle_seconds_max": 60},
+        {"storage.objects.redirect_seconds": 86_401},
+    ],
+)
+def test_links_to_bytes_that_stay(overrides: dict[str, object]) -> None:
+    """A link may be good for as long as what it leads to stays when it is replaced; without links nothing is compared."""
+    load(None, {**BUCKET, **overrides})
+    assert _LEFTOVER_SECONDS_MIN == REPLACED_SECONDS_MIN
 
 
 @pytest.mark.parametrize("host", [EVERYWHERE, "::", "10.0.0.1", "registry.example.com"])

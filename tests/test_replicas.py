@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import structlog
 
 from registry.app import build_store, check
 from registry.config import load
@@ -34,7 +35,7 @@ from tests.faults.crashing import REGISTRY, doomed_server
 from tests.faults.ledger import Ledger
 from tests.faults.pushers import pushing
 from tests.postgres import FORGETFUL, running_cluster
-from tests.s3_faults import CUTS_THE_ANSWER, RETRIED, faulty
+from tests.s3_faults import CUTS_THE_ANSWER, DENIALS, RETRIED, faulty
 from tests.support.content import Blob
 from tests.support.http import Repository, refusal, running
 from tests.support.tables import postgres_tables_url, postgres_with_tables
@@ -297,6 +298,37 @@ async def test_readiness(settings: Settings, s3: S3Server, monkeypatch: pytest.M
         assert (await repository.head(f"blobs/{blob.digest}")).status_code == 200
         proxy.share = 0
         assert (await registry.get("/readyz")).status_code == 200
+        assert await read(repository, blob.digest) == blob.content
+        assert (await repository.upload(other)).status_code == 201
+
+
+@pytest.mark.parametrize("denial", DENIALS)
+async def test_service_that_refuses_us(settings: Settings, s3: S3Server, denial: str) -> None:
+    """Where the service refuses the registry, clients are told to come back, and the log says why; HEAD does not ask it."""
+    blob, other = Blob(os.urandom(3 * CHUNK)), Blob(b"of another")
+    async with (
+        faulty(s3.endpoint, 0, (denial,)) as proxy,
+        running({**settings, "storage.objects.endpoint": proxy.endpoint}) as registry,
+    ):
+        repository = registry.repository("team/app")
+        await repository.upload(blob)
+        location = await repository.start()
+        proxy.share = 1
+        for ask in (
+            lambda: repository.get(f"blobs/{blob.digest}"),
+            lambda: repository.post(f"blobs/uploads/?digest={other.digest}", content=other.content),
+            lambda: repository.patch(location, content=other.content),
+        ):
+            with structlog.testing.capture_logs() as logs:
+                answer = await ask()
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+            causes = [line["error"] for line in logs if line["event"] == "object storage fails"]
+            assert causes
+            assert all(re.search("403 Forbidden|401 Unauthorized", cause) for cause in causes)
+        assert (await repository.head(f"blobs/{blob.digest}")).status_code == 200
+        ready = await registry.get("/readyz")
+        assert (ready.status_code, list(ready.json()["faults"])) == (503, ["storage"])
+        proxy.share = 0
         assert await read(repository, blob.digest) == blob.content
         assert (await repository.upload(other)).status_code == 201
 

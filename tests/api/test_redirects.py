@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
+from registry.protocol import Protocol
 from tests.s3 import S3Server
 from tests.support.content import Blob
 from tests.support.http import Registry, Repository, ask_raw
@@ -74,6 +79,52 @@ async def test_networks(filled: Callable[..., Awaitable[Repository]]) -> None:
         path = f"/v2/{repo.name}/blobs/{BLOB.digest}"
         headers = [(b"x-forwarded-for", b"10.0.0.1")]
         assert (await ask_raw(repo.registry.app, "GET", path, headers=headers)).status_code == status
+
+
+@asynccontextmanager
+async def dual_stack(app: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client over IPv4 of a socket that listens for IPv6 too, as that of `http.host: "::"`, here on loopback only."""
+    with socket.socket(socket.AF_INET6) as listener:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("::ffff:127.0.0.1", 0))
+        listener.listen()
+        server = uvicorn.Server(uvicorn.Config(app, http=Protocol, lifespan="off", log_config=None))
+        serving = asyncio.create_task(server.serve([listener]))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            await serving
+
+
+@pytest.mark.parametrize(
+    ("proxies", "networks", "told", "status"),
+    [
+        ([], "127.0.0.0/8", "10.0.0.1", 307),
+        ([], "10.0.0.0/8", "10.0.0.1", 200),
+        (["127.0.0.1"], "10.0.0.0/8", "10.0.0.1", 307),
+        (["127.0.0.1"], "10.0.0.0/8", "::ffff:10.0.0.1", 307),
+        (["127.0.0.1"], "10.0.0.0/8", "11.0.0.1", 200),
+    ],
+)
+async def test_dual_stack(
+    start: Start, s3: S3Server, proxies: list[str], networks: str, told: str, status: int
+) -> None:
+    """An IPv4 client or proxy of a socket for both kinds of addresses is in the networks that it is in."""
+    settings = {
+        **s3.settings(),
+        "database.url": "sqlite://",
+        "storage.objects.redirect": "networks",
+        "storage.objects.redirect_networks": [networks],
+        "http.trusted_proxies": proxies,
+    }
+    repo = (await start(settings)).repository("team/app")
+    await repo.upload(BLOB)
+    async with dual_stack(repo.registry.app) as client:
+        path = f"/v2/{repo.name}/blobs/{BLOB.digest}"
+        assert (await client.get(path, headers={"x-forwarded-for": told})).status_code == status
 
 
 async def test_blob_of_several_requests(filled: Callable[..., Awaitable[Repository]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
@@ -57,16 +58,34 @@ def test_parts(services: dict[str, Any]) -> None:
     assert services["registry-1"]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
 
 
-def test_replicas_keep_their_addresses(understood: dict[str, Any]) -> None:
-    """A replica that is made anew has the address that nginx found at its start, and nobody else is given it meanwhile."""
+def address_of(services: dict[str, Any], name: str) -> str:
+    """The one that a service keeps."""
+    address: str = services[name]["networks"]["inside"]["ipv4_address"]
+    return address
+
+
+def test_addresses_are_kept(understood: dict[str, Any], services: dict[str, Any]) -> None:
+    """nginx and each replica have an address that is the same when they are made anew, and nobody else is given."""
     (network,) = understood["networks"]["inside"]["ipam"]["config"]
-    pinned = {
-        ip_address(understood["services"][name]["networks"]["inside"]["ipv4_address"]) for name in REPLICAS
-    }
-    assert len(pinned) == len(REPLICAS)
+    pinned = {ip_address(address_of(services, name)) for name in (*REPLICAS, "nginx")}
+    assert len(pinned) == len(REPLICAS) + 1
     for address in pinned:
         assert address in ip_network(network["subnet"])
         assert address not in ip_network(network["ip_range"])
+
+
+def test_nginx_knows_the_replicas_by_address(services: dict[str, Any]) -> None:
+    """nginx's servers are the replicas' addresses: a name is not found while its replica is down, and nginx then ends."""
+    servers = re.findall(r"^ *server (\S+) ", (FOLDER / "nginx.conf").read_text(), re.MULTILINE)
+    assert servers[: len(REPLICAS)] == [f"{address_of(services, name)}:5000" for name in REPLICAS]
+
+
+def test_only_nginx_is_trusted(services: dict[str, Any]) -> None:
+    """The replicas believe nginx about addresses, and nobody else, such as docker's gateway."""
+    for name in REPLICAS:
+        assert services[name]["environment"]["REGISTRY_HTTP__TRUSTED_PROXIES"] == address_of(
+            services, "nginx"
+        )
 
 
 @pytest.mark.parametrize("missing", SECRETS)
@@ -78,7 +97,7 @@ def test_secrets_have_no_default(missing: str) -> None:
 
 
 def test_nginx_reads_its_configuration(tmp_path: Path) -> None:
-    """nginx finds nothing wrong with its configuration, once its certificate and the replicas' names are there."""
+    """nginx finds nothing wrong with its configuration, once its certificate is there."""
     write_certificate(tmp_path)
     replicas = ["127.0.0.1:5001", "127.0.0.1:5002"]
     (tmp_path / "nginx.conf").write_text(configuration(tmp_path, replicas, ["127.0.0.1:443"]))

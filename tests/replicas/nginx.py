@@ -46,7 +46,7 @@ class Proxy:
 def configuration(folder: Path, replicas: Sequence[str], listen: Sequence[str]) -> str:
     """What deploy/ delivers, for these replicas and addresses; TLS at the first one, nothing outside of the folder."""
     text, found = re.subn(
-        r"( *server )registry-1:5000( .*;\n) *server registry-2:5000\2",
+        r"( *server )172\.30\.5\.11:5000( .*;\n) *server 172\.30\.5\.12:5000\2",
         lambda match: "".join(f"{match[1]}{replica}{match[2]}" for replica in replicas),
         _DELIVERED.read_text(),
     )

@@ -7,6 +7,8 @@ even start anew on these tables; so may old and new replicas side by side.
   Nothing is renamed; no constraint, trigger or unique index refuses what the old release writes; the meaning of a column
   stays. What is no longer used is dropped by a migration of the next release.
 - The new release works on rows that the old one goes on writing: it never relies on a new column being filled.
+- All of this holds for what is no table, too: the state of uploads, the JSON of indexes, lines of the journal, snapshots.
+  Old and new replicas read each other's.
 - It is short: all of it is one transaction. On Postgres it waits two seconds at most for a table, then lets others pass
   and tries again, so a statement that needs a table for itself comes last and touches no rows (no default that is
   computed for each row, no change of a type, no NOT NULL without a default). Rows are filled in small portions by the

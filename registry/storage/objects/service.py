@@ -15,7 +15,9 @@ from obstore.exceptions import (
     BaseError,
     GenericError,
     NotSupportedError,
+    PermissionDeniedError,
     PreconditionError,
+    UnauthenticatedError,
 )
 from obstore.store import from_url
 
@@ -315,10 +317,13 @@ def _first_of(error: BaseError | OSError) -> str:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Failures of the service, after all retries, as what a client is told; its operator finds them in the log."""
+    """Failures of the service, after all retries, as what a client is told; its operator finds them in the log.
+
+    So is a refusal: rotated keys, a clock that is wrong, a changed policy are outages that somebody will mend.
+    """
     try:
         yield
-    except GenericError as error:
+    except (GenericError, PermissionDeniedError, UnauthenticatedError) as error:
         log.warning("object storage fails", error=_first_of(error))
         raise Unavailable(_AWAY) from error
     except NotSupportedError as error:
