@@ -9,7 +9,9 @@ from sqlalchemy.exc import DBAPIError
 
 FAILURES: Final = (DBAPIError, psycopg.Error)
 """All that may come of a query."""
-_AWAY: Final = ("08", "57P")  # connection exceptions, and a server that starts or stops
+_AWAY: Final = ("08", "57P", "25P03")
+"""Connection exceptions, a server that starts or stops, and one that has ended a transaction which was silent for too
+long: that one was rolled back."""
 
 
 def state_of(error: BaseException) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _ADVISORY_LOCK = 0x7265_6769_7374_7279  # "registry"
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _LOCK_SECONDS_MAX: Final = 2
+_SILENT_SECONDS_MAX: Final = 60
 _ATTEMPTS_MAX: Final = 30
 _PAUSE_SECONDS: Final = 1
 _NEXT_REVISION: Final = f"{int(SCHEMA_REVISION) + 1:04}"
@@ -37,7 +38,8 @@ def migrate(database: Database) -> bool:
     """Run what is missing, in one transaction; whether anything was.
 
     On Postgres, a change of a table waits for the transactions that use it, and whoever comes later waits behind it:
-    so it waits for a moment only, lets the others pass, and tries again.
+    so it waits for a moment only, lets the others pass, and tries again. A process that hangs in the middle loses the
+    tables to the others after a minute.
     """
     if is_current(current_revision(database)):
         return False
@@ -116,6 +118,8 @@ def _migrate(database: Database) -> bool:
         with connection.begin():
             if not isinstance(database, SqliteDatabase):
                 connection.execute(text("SET LOCAL synchronous_commit = on"))
+                silent = f"SET LOCAL idle_in_transaction_session_timeout = '{_SILENT_SECONDS_MAX}s'"
+                connection.execute(text(silent))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
                 connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS_MAX}s'"))
             return _upgrade(connection)

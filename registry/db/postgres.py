@@ -18,9 +18,9 @@ from registry.oci.errors import StorageFull, Unavailable
 from registry.threads import Threads, in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import URL, Connection
 
 T = TypeVar("T")
 
@@ -34,7 +34,6 @@ _LOCK_NOT_AVAILABLE: Final = "55P03"
 _READ_ONLY: Final = "25006"
 _TOO_MANY_CONNECTIONS: Final = "53300"
 _SNAPSHOT: Final[dict[str, Any]] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-_KEEPALIVE: Final = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 _TRY_LOCK: Final = text("SELECT pg_try_advisory_lock(hashtextextended(:task, 0))")
 _UNLOCK: Final = text("SELECT pg_advisory_unlock_all()")
 _PING_SECONDS_MAX: Final = 5
@@ -53,20 +52,35 @@ _LINK: Final = {
     "tcp_user_timeout": "30000",  # milliseconds
 }
 
+# The same, told to the server: within a minute it notices that the machine at the other end is gone, and lets go of
+# the locks that were taken over the connection. What it has sent meanwhile must be acknowledged within that time, too.
+_LINK_BACK: Final = {
+    "tcp_keepalives_idle": 30,
+    "tcp_keepalives_interval": 10,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
+_IDLE_SECONDS_MIN: Final = 1
+"""A process that says nothing for so long may be one of many on a busy machine, however impatient the operator is."""
+
 
 class PostgresDatabase(Database):
     """A Postgres database, shared by any number of processes.
 
     Never more than `pool_size` connections are open for requests: who finds all of them in use waits for its turn, at
     most for `busy_seconds_max`. Who has a connection is answered about as soon, too, and be it by Unavailable: where
-    Postgres itself is silent for so long, the connection is given up.
+    Postgres itself is silent for so long, the connection is given up. And where this process is silent within a
+    transaction for half of it (a stopped process, a lost machine), Postgres ends the transaction: those who wait for
+    its locks get them before they give up.
     """
 
     def __init__(self, url: str, pool_size: int, busy_seconds_max: float) -> None:
-        given = make_url(url)
+        given = make_url(url).set(drivername="postgresql+psycopg")
+        idle_seconds_max = max(busy_seconds_max / 2, _IDLE_SECONDS_MIN)
+        idle = {"idle_in_transaction_session_timeout": round(idle_seconds_max * 1000)}
         self.engine = bounded(
             create_engine(
-                given.set(drivername="postgresql+psycopg", query={**_LINK, **given.query}),
+                _linked(given, {**_LINK_BACK, **idle}),
                 pool_size=pool_size,
                 max_overflow=0,
                 isolation_level="READ COMMITTED",
@@ -77,15 +91,10 @@ class PostgresDatabase(Database):
         self._statements = self.engine.execution_options(
             isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
         )
-        # For what takes long, as locks do: not from the pool, where requests would miss the connection. The server is
-        # to notice within a minute when the machine at the other end is gone.
+        # For what takes long, as locks do: not from the pool, where requests would miss the connection. Walks over
+        # whole tables pause within their transactions.
         self._unpooled = bounded(
-            create_engine(
-                self.engine.url,
-                poolclass=NullPool,
-                isolation_level="AUTOCOMMIT",
-                connect_args={"options": _KEEPALIVE},
-            )
+            create_engine(_linked(given, _LINK_BACK), poolclass=NullPool, isolation_level="AUTOCOMMIT")
         )
         self._threads = Threads(pool_size, "db")
         self._turn_seconds_max = busy_seconds_max
@@ -191,6 +200,15 @@ class PostgresDatabase(Database):
                     raise _told(error) from error
                 unanswered = False
         raise Unavailable(_BUSY)
+
+
+def _linked(given: URL, settings: Mapping[str, object]) -> URL:
+    """The URL of connections with these settings at the server; what is given goes before."""
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    query = {**_LINK, **given.query}
+    return given.set(
+        query={**query, "options": " ".join([options, *given.normalized_query.get("options", ())])}
+    )
 
 
 def _driven(connection: Connection) -> Connection:
