@@ -99,6 +99,51 @@ async def test_chunks_go_round(replicas: list[Repository], algorithm: str) -> No
         assert await read(replica, blob.digest) == blob.content
 
 
+@pytest.mark.parametrize(
+    ("takers", "finisher", "read_back"),
+    [
+        pytest.param([0, 1] * 8, 0, 15, id="in turn"),
+        pytest.param([0, 1] * 8, 2, 16, id="in turn, finished elsewhere"),
+        pytest.param([0] * 12 + [1] * 4, 0, 4, id="the last ones elsewhere"),
+        pytest.param([0] * 16, 0, 0, id="all at one"),
+    ],
+)
+async def test_what_is_read_back(
+    replicas: list[Repository],
+    monkeypatch: pytest.MonkeyPatch,
+    takers: list[int],
+    finisher: int,
+    read_back: int,
+) -> None:
+    """However chunks go round, no byte is read back from the bucket twice, and none that the finisher has hashed.
+
+    A wrong digest is found out nevertheless, and loses nothing.
+    """
+    fetched: list[int] = []
+    get_range = service.Service.get_range
+
+    async def counting(self: service.Service, key: str, offset: int, length: int) -> memoryview:
+        fetched.append(length)
+        return await get_range(self, key, offset, length)
+
+    size = 100_000
+    content = os.urandom(size * len(takers))
+    location = await replicas[0].start()
+    with monkeypatch.context() as patch:
+        patch.setattr(service.Service, "get_range", counting)
+        for number, taker in enumerate(takers):
+            headers = {"content-range": f"{number * size}-{(number + 1) * size - 1}"}
+            piece = content[number * size : (number + 1) * size]
+            assert (await replicas[taker].patch(location, content=piece, headers=headers)).status_code == 202
+        assert fetched == []
+        wrong = await replicas[finisher].put(f"{location}?digest={Digest.of(content[size:])}")
+        refusal(wrong, 400, "DIGEST_INVALID")
+        assert sum(fetched) == read_back * size
+    digest = Digest.of(content)
+    assert (await replicas[finisher].put(f"{location}?digest={digest}")).status_code == 201
+    assert await read(replicas[1], digest) == content
+
+
 async def test_two_write_at_once(replicas: list[Repository]) -> None:
     """Of two replicas that write to one upload at the same moment one wins; the other's client hears where it stands."""
     location = await replicas[0].start()
