@@ -583,7 +583,7 @@ async def test_memory_of_stalled_pushes(environment: Settings, tmp_path: Path) -
 
 
 async def test_more_pushes_than_places(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where others take all places for too long, a push is told 503 with Retry-After; its end needs none."""
+    """Where others take all places for too long, a push is told 503 with Retry-After; small ones and ends need none."""
     monkeypatch.setattr(places, "PLACES_MAX", 1)
     monkeypatch.setattr(places, "_WAIT_SECONDS_MAX", 0.2)
     begun, go_on = asyncio.Event(), asyncio.Event()
@@ -600,13 +600,39 @@ async def test_more_pushes_than_places(settings: Settings, monkeypatch: pytest.M
         assert (await repo.patch(location, content=small.content)).status_code == 202
         pushing = asyncio.create_task(repo.post(f"blobs/uploads/?digest={large.digest}", content=slow()))
         await begun.wait()
-        refused = await repo.post(f"blobs/uploads/?digest={small.digest}", content=small.content)
+        await repo.upload(small)
+        refused = await repo.post(f"blobs/uploads/?digest={large.digest}", content=large.content)
         assert "too many uploads" in refusal(refused, 503, "UNAVAILABLE")["message"]
         assert refused.headers["retry-after"] == "2"
         assert (await repo.put(f"{location}?digest={small.digest}")).status_code == 201
         go_on.set()
         assert (await pushing).status_code == 201
-        await repo.upload(small)
+        await repo.upload(large)
+
+
+async def test_trickle_loses_its_place(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is never silent for long, but sends next to nothing, is told 408 and gives its place to the next one."""
+    monkeypatch.setattr(places, "PLACES_MAX", 1)
+    begun = asyncio.Event()
+    large = Blob(bytes(2 * 1024 * 1024))
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield large.content
+        begun.set()
+        for _ in range(50):
+            await asyncio.sleep(0.1)
+            yield b"x"
+
+    async with running({**settings, "http.body_idle_seconds_max": 1}) as registry:
+        repo = registry.repository("app")
+        location = await repo.start()
+        trickling = asyncio.create_task(repo.patch(location, content=trickle()))
+        await begun.wait()
+        await repo.upload(large)
+        refused = await trickling
+        assert "less than 1 MiB" in refusal(refused, 408, "BLOB_UPLOAD_INVALID")["message"]
+        stands = await repo.get(location)
+        assert int(stands.headers["range"].removeprefix("0-")) >= len(large.content) - 1
 
 
 def peak_bytes(process: int) -> int:
