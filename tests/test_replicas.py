@@ -100,6 +100,51 @@ async def test_chunks_go_round(replicas: list[Repository], algorithm: str) -> No
         assert await read(replica, blob.digest) == blob.content
 
 
+@pytest.mark.parametrize(
+    ("takers", "finisher", "read_back"),
+    [
+        pytest.param([0, 1] * 8, 0, 15, id="in turn"),
+        pytest.param([0, 1] * 8, 2, 16, id="in turn, finished elsewhere"),
+        pytest.param([0] * 12 + [1] * 4, 0, 4, id="the last ones elsewhere"),
+        pytest.param([0] * 16, 0, 0, id="all at one"),
+    ],
+)
+async def test_what_is_read_back(
+    replicas: list[Repository],
+    monkeypatch: pytest.MonkeyPatch,
+    takers: list[int],
+    finisher: int,
+    read_back: int,
+) -> None:
+    """However chunks go round, no byte is read back from the bucket twice, and none that the finisher has hashed.
+
+    A wrong digest is found out nevertheless, and loses nothing.
+    """
+    fetched: list[int] = []
+    get_range = service.Service.get_range
+
+    async def counting(self: service.Service, key: str, offset: int, length: int) -> memoryview:
+        fetched.append(length)
+        return await get_range(self, key, offset, length)
+
+    size = 100_000
+    content = os.urandom(size * len(takers))
+    location = await replicas[0].start()
+    with monkeypatch.context() as patch:
+        patch.setattr(service.Service, "get_range", counting)
+        for number, taker in enumerate(takers):
+            headers = {"content-range": f"{number * size}-{(number + 1) * size - 1}"}
+            piece = content[number * size : (number + 1) * size]
+            assert (await replicas[taker].patch(location, content=piece, headers=headers)).status_code == 202
+        assert fetched == []
+        wrong = await replicas[finisher].put(f"{location}?digest={Digest.of(content[size:])}")
+        refusal(wrong, 400, "DIGEST_INVALID")
+        assert sum(fetched) == read_back * size
+    digest = Digest.of(content)
+    assert (await replicas[finisher].put(f"{location}?digest={digest}")).status_code == 201
+    assert await read(replicas[1], digest) == content
+
+
 async def test_two_write_at_once(replicas: list[Repository]) -> None:
     """Of two replicas that write to one upload at the same moment one wins; the other's client hears where it stands."""
     location = await replicas[0].start()
@@ -570,7 +615,7 @@ async def test_memory_of_stalled_pushes(environment: Settings, tmp_path: Path) -
 
 
 async def test_more_pushes_than_places(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where others take all places for too long, a push is told 503 with Retry-After; its end needs none."""
+    """Where others take all places for too long, a push is told 503 with Retry-After; small ones and ends need none."""
     monkeypatch.setattr(places, "PLACES_MAX", 1)
     monkeypatch.setattr(places, "_WAIT_SECONDS_MAX", 0.2)
     begun, go_on = asyncio.Event(), asyncio.Event()
@@ -587,13 +632,39 @@ async def test_more_pushes_than_places(settings: Settings, monkeypatch: pytest.M
         assert (await repo.patch(location, content=small.content)).status_code == 202
         pushing = asyncio.create_task(repo.post(f"blobs/uploads/?digest={large.digest}", content=slow()))
         await begun.wait()
-        refused = await repo.post(f"blobs/uploads/?digest={small.digest}", content=small.content)
+        await repo.upload(small)
+        refused = await repo.post(f"blobs/uploads/?digest={large.digest}", content=large.content)
         assert "too many uploads" in refusal(refused, 503, "UNAVAILABLE")["message"]
         assert refused.headers["retry-after"] == "2"
         assert (await repo.put(f"{location}?digest={small.digest}")).status_code == 201
         go_on.set()
         assert (await pushing).status_code == 201
-        await repo.upload(small)
+        await repo.upload(large)
+
+
+async def test_trickle_loses_its_place(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is never silent for long, but sends next to nothing, is told 408 and gives its place to the next one."""
+    monkeypatch.setattr(places, "PLACES_MAX", 1)
+    begun = asyncio.Event()
+    large = Blob(bytes(2 * 1024 * 1024))
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield large.content
+        begun.set()
+        for _ in range(50):
+            await asyncio.sleep(0.1)
+            yield b"x"
+
+    async with running({**settings, "http.body_idle_seconds_max": 1}) as registry:
+        repo = registry.repository("app")
+        location = await repo.start()
+        trickling = asyncio.create_task(repo.patch(location, content=trickle()))
+        await begun.wait()
+        await repo.upload(large)
+        refused = await trickling
+        assert "less than 1 MiB" in refusal(refused, 408, "BLOB_UPLOAD_INVALID")["message"]
+        stands = await repo.get(location)
+        assert int(stands.headers["range"].removeprefix("0-")) >= len(large.content) - 1
 
 
 def peak_bytes(process: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
 from registry.oci.errors import RequestTimeout
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive
 
+_LEAST_BYTES: Final = 1024 * 1024
+"""As much as a download has to take in the same time: who sends a byte now and then keeps others from sending."""
 _DRAIN_BYTES_MAX: Final = 64 * 1024 * 1024
 _DRAIN_SECONDS_MAX: Final = 5.0
 
@@ -23,13 +26,18 @@ class ClientGone(Exception):
 class Body:
     """Read it by iterating, once.
 
-    `received`: bytes so far; `finished`: nothing more will come; `idle_seconds_max`: how long a client may do nothing.
+    `received`: bytes so far; `finished`: nothing more will come; `idle_seconds_max`: how long a client may do nothing,
+    and how long it may be waited for, in all, until it has sent the next MiB, or the end.
     """
 
     def __init__(self, receive: Receive, idle_seconds_max: float) -> None:
         self._receive = receive
         self.idle_seconds_max = idle_seconds_max
         self.received = 0
+        self._waited_seconds = (
+            0.0  # for the client alone: what the registry takes to write is not the client's time
+        )
+        self._due = _LEAST_BYTES
         self.finished = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -68,14 +76,20 @@ class Body:
             pass
 
     async def _next(self) -> bytes:
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(self.idle_seconds_max):
+            async with asyncio.timeout(self.idle_seconds_max - self._waited_seconds):
                 message = await self._receive()
         except TimeoutError:
-            raise RequestTimeout(f"nothing was sent for {self.idle_seconds_max:g} seconds") from None
+            raise RequestTimeout(
+                f"nothing, or less than 1 MiB, was sent in {self.idle_seconds_max:g} seconds"
+            ) from None
         if message["type"] == "http.disconnect":
             raise ClientGone
         self.finished = not message.get("more_body", False)
         piece: bytes = message.get("body", b"")
         self.received += len(piece)
+        self._waited_seconds += time.monotonic() - began
+        if self.received >= self._due:
+            self._waited_seconds, self._due = 0.0, self.received + _LEAST_BYTES
         return piece

@@ -23,10 +23,10 @@ _PIECE_BYTES_MIN: Final = 64 * 1024
 async def pour(
     body: AsyncIterator[bytes],
     staged: Staged,
-    running: RunningHash,
+    running: RunningHash | None,
     checkpoint: Callable[[int], Awaitable[None]],
 ) -> None:
-    """Append the whole body, and keep the hash in step; `checkpoint` is told the size after each piece.
+    """Append the whole body, and keep the hash in step, if given; `checkpoint` is told the size after each piece.
 
     What arrived before an error is in `staged` all the same, when the error comes from the body.
     """
@@ -59,7 +59,10 @@ class _Room:
 _room = _Room()
 
 
-async def _take(piece: bytes, staged: Staged, running: RunningHash) -> None:
+async def _take(piece: bytes, staged: Staged, running: RunningHash | None) -> None:
+    if running is None:
+        await staged.write(piece)
+        return
     # Both end before this does: after a failed write nobody may find the other still at work.
     outcomes = await asyncio.gather(staged.write(piece), running.update(piece), return_exceptions=True)
     for outcome in outcomes:

@@ -67,7 +67,9 @@ async def append(
     """Take more bytes, and say how many there are now (end-5)."""
     async with hold(registry, session) as held:
         _require_order(held.upload, chunk)
-        running = await _receive(held, chunk, body, held.upload.algorithm)
+        running = registry.hashes.take(session.id, held.begun.algorithm, held.begun.size)
+        # Where others have appended since, the bytes are hashed by who finishes.
+        await _receive(held, chunk, body, running if running.size == held.begun.size else None)
         await held.acknowledge()
         registry.hashes.keep(session.id, running)
         return held.upload.size
@@ -79,7 +81,9 @@ async def finish(
     """Take the last bytes, if any; when they hash to `digest`, they are a blob of the repository (end-6)."""
     async with hold(registry, session) as held:
         _require_order(held.upload, chunk)
-        running = await _receive(held, chunk, body, digest.algorithm)
+        running = registry.hashes.take(session.id, digest.algorithm, held.begun.size)
+        await running.catch_up(held.staged.read(running.size))
+        await _receive(held, chunk, body, running)
         try:
             _require_match(running, digest)
         except DigestMismatch:
@@ -148,14 +152,13 @@ def _require_order(upload: Upload, chunk: ChunkRange | None) -> None:
 
 
 async def _receive(
-    held: Held, chunk: ChunkRange | None, body: AsyncIterator[bytes], algorithm: str
-) -> RunningHash:
-    """Append the body, and return the hash of all bytes.
+    held: Held, chunk: ChunkRange | None, body: AsyncIterator[bytes], running: RunningHash | None
+) -> None:
+    """Append the body, and keep the hash in step, where there is one.
 
     Where it ends too early, what came counts, so that the client can go on from there.
     """
     begun, staged = held.begun, held.staged
-    running = await held.registry.hashes.take(begun.id, algorithm, begun.size, staged.read())
     try:
         await pour(body, staged, running, _checkpoint_of(held))
     except Exception:
@@ -167,7 +170,6 @@ async def _receive(
         raise SizeInvalid(
             f"Content-Range announces {chunk.size} bytes, {staged.size - begun.size} came; send the chunk again"
         )
-    return running
 
 
 def _checkpoint_of(held: Held) -> Callable[[int], Awaitable[None]]:

@@ -1,8 +1,8 @@
-"""Running hashes: at hand or made again, and always those of the bytes that are there."""
+"""Running hashes: what is at hand of them, and that it is always of the bytes that are there."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 
@@ -11,18 +11,9 @@ from registry.operations import hashing
 from registry.operations.hashing import RunningHash, RunningHashes
 from tests.support.registries import stream
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 pytestmark = pytest.mark.anyio
 
 CONTENT: Final = b"some content"
-
-
-async def not_read() -> AsyncIterator[bytes]:
-    """Bytes that nobody should need."""
-    pytest.fail("the bytes were read back")
-    yield b""
 
 
 async def running(*pieces: bytes, algorithm: str = "sha256") -> RunningHash:
@@ -52,55 +43,56 @@ async def test_at_hand() -> None:
     hashes = RunningHashes()
     hasher = await running(CONTENT)
     hashes.keep("upload", hasher)
-    assert await hashes.take("upload", "sha256", len(CONTENT), not_read()) is hasher
-    again = await hashes.take("upload", "sha256", len(CONTENT), stream(CONTENT))
+    assert hashes.take("upload", "sha256", len(CONTENT)) is hasher
+    again = hashes.take("upload", "sha256", len(CONTENT))
     assert again is not hasher
-    assert again.digest() == Digest.of(CONTENT)
+    assert (again.size, again.digest()) == (0, Digest.of(b""))
 
 
-async def test_nothing_yet() -> None:
-    """Of no bytes, none are read."""
-    hasher = await RunningHashes().take("upload", "sha256", 0, not_read())
-    assert (hasher.size, hasher.digest()) == (0, Digest.of(b""))
+async def test_first_bytes() -> None:
+    """The hash of the first bytes is taken where others have appended, and catches up with what is behind them."""
+    hashes = RunningHashes()
+    hasher = await running(CONTENT[:5])
+    hashes.keep("upload", hasher)
+    assert hashes.take("upload", "sha256", len(CONTENT)) is hasher
+    assert hasher.size == 5
+    await hasher.catch_up(stream(CONTENT[5:7], CONTENT[7:]))
+    assert (hasher.size, hasher.digest()) == (len(CONTENT), Digest.of(CONTENT))
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "size"),
-    [("sha512", len(CONTENT)), ("sha256", len(CONTENT) - 1), ("sha256", len(CONTENT) + 1)],
+    ("algorithm", "size"), [("sha512", len(CONTENT)), ("sha256", len(CONTENT) - 1), ("sha256", 0)]
 )
 async def test_does_not_fit(algorithm: str, size: int) -> None:
-    """A hash of another algorithm, or of more or fewer bytes, is made again from the bytes."""
+    """A hash of another algorithm, or of more bytes, is not taken, but one of no bytes."""
     hashes = RunningHashes()
     hashes.keep("upload", await running(CONTENT))
-    there = bytes(size)
-    hasher = await hashes.take("upload", algorithm, size, stream(there[:5], there[5:]))
-    assert (hasher.size, hasher.digest()) == (size, Digest.of(there, algorithm))
+    hasher = hashes.take("upload", algorithm, size)
+    assert (hasher.algorithm, hasher.size, hasher.digest()) == (algorithm, 0, Digest.of(b"", algorithm))
 
 
 async def test_not_at_hand() -> None:
-    """After a restart, or in another worker, the hash is made from the bytes; uploads are not mixed up."""
+    """After a restart, or in another worker, no bytes are hashed yet; uploads are not mixed up."""
     hashes = RunningHashes()
     hashes.keep("other", await running(b"other bytes!"))
-    hasher = await hashes.take("upload", "sha256", len(CONTENT), stream(b"some ", b"content"))
-    assert hasher.digest() == Digest.of(CONTENT)
+    assert hashes.take("upload", "sha256", len(CONTENT)).size == 0
 
 
 async def test_forget() -> None:
-    """A forgotten hash is made again; to forget one that is not there is no error."""
+    """A forgotten hash is gone; to forget one that is not there is no error."""
     hashes = RunningHashes()
     hashes.keep("upload", await running(CONTENT))
     for _ in range(2):
         hashes.forget("upload")
-    hasher = await hashes.take("upload", "sha256", len(CONTENT), stream(CONTENT))
-    assert hasher.digest() == Digest.of(CONTENT)
+    assert hashes.take("upload", "sha256", len(CONTENT)).size == 0
 
 
 async def test_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uploads that nobody goes on with do not fill the memory."""
+    """Uploads that nobody goes on with do not fill the memory; hashes of no bytes take no room in it."""
     monkeypatch.setattr(hashing, "_UPLOADS_MAX", 2)
     hashes = RunningHashes()
     for upload in ("one", "two", "three"):
         hashes.keep(upload, await running(CONTENT))
-    assert len(hashes._hashes) == 2
-    await hashes.take("three", "sha256", len(CONTENT), not_read())
-    await hashes.take("two", "sha256", len(CONTENT), not_read())
+    hashes.keep("four", await running())
+    taken = [hashes.take(upload, "sha256", len(CONTENT)).size for upload in ("one", "two", "three", "four")]
+    assert taken == [0, len(CONTENT), len(CONTENT), 0]

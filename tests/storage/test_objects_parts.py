@@ -38,9 +38,11 @@ def test_all_places() -> None:
 
 @pytest.mark.anyio
 async def test_who_counts(opened: ObjectStore) -> None:
-    """An upload has a place from its first byte on until its request is done, however that ends."""
+    """An upload has a place from its second piece on until its request is done, however that ends."""
     with pytest.raises(ZeroDivisionError):
         async with opened.stage("one") as one, opened.stage("two") as two, opened.stage("three"):
+            await asyncio.gather(one.write(b"1"), two.write(b"2"))
+            assert opened.places.taken == 0
             await asyncio.gather(one.write(b"1"), two.write(b"2"))
             await one.flush()
             await one.write(b"1")
@@ -55,7 +57,9 @@ async def test_no_place(opened: ObjectStore, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(places, "PLACES_MAX", 1)
     store = ObjectStore(opened.service.bucket)
     async with AsyncExitStack() as first, store.stage("two") as two, store.stage("three") as three:
-        await (await first.enter_async_context(store.stage("one"))).write(b"1")
+        one = await first.enter_async_context(store.stage("one"))
+        for staged in (one, one, two, three):
+            await staged.write(b"1")
         writing = asyncio.create_task(two.write(b"2"))
         await asyncio.sleep(0)
         monkeypatch.setattr(places, "_WAIT_SECONDS_MAX", 0.05)
@@ -64,5 +68,7 @@ async def test_no_place(opened: ObjectStore, monkeypatch: pytest.MonkeyPatch) ->
         assert not writing.done()
         await first.aclose()
         await writing
-        assert two.size == 1
+        assert two.size == 2
+        await three.flush()  # what came before counts, and needs no place
+        assert three.flushed == 1
     assert store.places.taken == 0

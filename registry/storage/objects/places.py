@@ -1,4 +1,7 @@
-"""How many uploads write to the bucket at the same time in this process: each takes memory for the parts it sends."""
+"""How many uploads write to the bucket at the same time in this process: each takes memory for the parts it sends.
+
+What is one small object takes none of it, and no place (`staged.py`).
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from registry.storage.contract import StagedBytesLost
+from registry.storage.contract import CHUNK_BYTES, StagedBytesLost
 from registry.storage.objects.layout import (
     Index,
     Segment,
@@ -38,6 +38,8 @@ class ObjectStaged:
         self._store = store
         self._upload = upload
         self._segments = decode_state(upload, state)
+        self._first = b""
+        """A piece that may be all that comes: then it is one small object, for which nobody waits for a place."""
         self._writing: _Writing | None = None
         self._has_place = False
         self._marked_at: float | None = None
@@ -50,7 +52,7 @@ class ObjectStaged:
     @property
     def size(self) -> int:
         """See the contract."""
-        return self.flushed + (self._writing.size if self._writing else 0)
+        return self.flushed + (self._writing.size if self._writing else 0) + len(self._first)
 
     @property
     def state(self) -> str:
@@ -65,7 +67,7 @@ class ObjectStaged:
         while self.size > size:
             last = self._segments.pop()
             if (rest := size - self.flushed) > 0:
-                async for piece in self._reader(last).pieces(rest):
+                async for piece in self._reader(last).pieces(0, rest):
                     await self.write(piece)
                 await self.flush()
 
@@ -73,10 +75,22 @@ class ObjectStaged:
         """See the contract."""
         if not chunk:
             return
-        await self._take_place()
         await self._mark()
+        if not self._has_place and not self._first and len(chunk) <= CHUNK_BYTES:
+            self._first = chunk
+            return
+        await self._take_place()
+        await self._send_first()
+        await self._send(chunk)
+
+    async def _send_first(self) -> None:
+        first, self._first = self._first, b""
+        if first:
+            await self._send(first)
+
+    async def _send(self, chunk: bytes) -> None:
         if self._writing and self._writing.size + len(chunk) > _SEGMENT_BYTES_MAX:
-            await self.flush()
+            await self._end_segment()
         if self._writing is None:
             parts = parts_for(self._store.places.taken)
             self._writing = _Writing(self._store.service, new_segment_key(self._upload), parts)
@@ -84,14 +98,18 @@ class ObjectStaged:
 
     async def flush(self) -> None:
         """See the contract."""
+        await self._send_first()
+        await self._end_segment()
+
+    async def _end_segment(self) -> None:
         if self._writing is not None:
             writing, self._writing = self._writing, None
             self._segments.append(await writing.end())
 
-    async def read(self) -> AsyncIterator[bytes]:
+    async def read(self, start: int = 0) -> AsyncIterator[bytes]:
         """See the contract."""
         await self.flush()
-        async for piece in self._reader(*self._segments).pieces(self.size):
+        async for piece in self._reader(*self._segments).pieces(start, self.size):
             yield piece
 
     async def publish(self, digest: Digest) -> None:
