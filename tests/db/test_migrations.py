@@ -6,6 +6,7 @@ import asyncio
 import re
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 import registry
 from registry.db import migrate as migrations
@@ -172,6 +174,34 @@ async def test_migration_lets_others_pass(
             assert not migrating.done()
             used.rollback()
         assert await asyncio.wait_for(migrating, 30)
+
+
+async def test_migration_that_hangs(postgres_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Postgres, a migration that hangs in the middle loses its tables to others, fails, and has changed nothing."""
+    monkeypatch.setattr(migrations, "_SILENT_SECONDS_MAX", 1)
+    holding, release = threading.Event(), threading.Event()
+
+    def hang(connection: Connection) -> bool:
+        change_tags(connection)
+        holding.set()
+        return release.wait(30)
+
+    with closing(open_database(url := postgres_url())) as database, closing(open_database(url)) as other:
+        migrate(database)
+        with database.engine.begin() as connection:
+            before = shape(connection)
+            connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+        monkeypatch.setattr(migrations, "_upgrade", hang)
+        migrating = asyncio.create_task(asyncio.to_thread(migrate, database))
+        try:
+            await asyncio.to_thread(holding.wait, 30)
+            await asyncio.wait_for(other.read(tags.page, 1, "", 1), 10)
+        finally:
+            release.set()
+        with pytest.raises(DBAPIError):
+            await migrating
+        with database.engine.begin() as connection:
+            assert shape(connection) == before
 
 
 def change_tags(connection: Connection) -> bool:
