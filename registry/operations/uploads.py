@@ -67,11 +67,13 @@ async def append(
     """Take more bytes, and say how many there are now (end-5)."""
     async with hold(registry, session) as held:
         _require_order(held.upload, chunk)
-        running = registry.hashes.take(session.id, held.begun.algorithm, held.begun.size)
-        # Where others have appended since, the bytes are hashed by who finishes.
-        await _receive(held, chunk, body, running if running.size == held.begun.size else None)
+        running = registry.hashes.take(held.begun, held.begun.algorithm)
+        fits = running.size == held.begun.size
+        # Where others have appended to it, too, who finishes the upload hashes its bytes.
+        await _receive(held, chunk, body, running if fits else None)
         await held.acknowledge()
-        registry.hashes.keep(session.id, running)
+        if fits:
+            registry.hashes.keep(held.upload, running)
         return held.upload.size
 
 
@@ -81,8 +83,10 @@ async def finish(
     """Take the last bytes, if any; when they hash to `digest`, they are a blob of the repository (end-6)."""
     async with hold(registry, session) as held:
         _require_order(held.upload, chunk)
-        running = registry.hashes.take(session.id, digest.algorithm, held.begun.size)
-        await running.catch_up(held.staged.read(running.size))
+        running = registry.hashes.take(held.begun, digest.algorithm)
+        if not running.size:
+            async for piece in held.staged.read():
+                await running.update(piece)
         await _receive(held, chunk, body, running)
         try:
             _require_match(running, digest)

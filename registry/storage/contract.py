@@ -131,8 +131,8 @@ class Staged(Protocol):
         """Let the next holder find everything; may be costly."""
         ...
 
-    def read(self, start: int = 0) -> AsyncIterator[bytes]:
-        """All bytes from `start` on, in pieces."""
+    def read(self) -> AsyncIterator[bytes]:
+        """All bytes from the first on, in pieces."""
         ...
 
     async def publish(self, digest: Digest) -> None:

@@ -222,9 +222,9 @@ class FilesystemStaged:
     async def flush(self) -> None:
         """See the contract: whoever opens the file finds what was written to it."""
 
-    async def read(self, start: int = 0) -> AsyncIterator[bytes]:
+    async def read(self) -> AsyncIterator[bytes]:
         """See the contract."""
-        for offset in range(start, self.size, CHUNK_BYTES):
+        for offset in range(0, self.size, CHUNK_BYTES):
             yield await self._store.run(os.pread, self._file, min(CHUNK_BYTES, self.size - offset), offset)
 
     async def publish(self, digest: Digest) -> None:

@@ -131,9 +131,9 @@ class MemoryStaged:
         """See the contract."""
         self._content += chunk
 
-    async def read(self, start: int = 0) -> AsyncIterator[bytes]:
+    async def read(self) -> AsyncIterator[bytes]:
         """See the contract."""
-        yield bytes(self._content[start:])
+        yield bytes(self._content)
 
     async def publish(self, digest: Digest) -> None:
         """See the contract."""

@@ -130,8 +130,8 @@ class _LimitedStaged:
             self._room.full()
             raise StorageFull
 
-    def read(self, start: int = 0) -> AsyncIterator[bytes]:
-        return self._staged.read(start)
+    def read(self) -> AsyncIterator[bytes]:
+        return self._staged.read()
 
     async def publish(self, digest: Digest) -> None:
         await self._staged.publish(digest)

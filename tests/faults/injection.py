@@ -274,10 +274,10 @@ class FaultyStaged:
         await self._inner.write(chunk[half:])
         self._faults.step("after write")
 
-    async def read(self, start: int = 0) -> AsyncIterator[bytes]:
+    async def read(self) -> AsyncIterator[bytes]:
         """See the contract."""
         self._faults.step("before read")
-        async for chunk in self._inner.read(start):
+        async for chunk in self._inner.read():
             yield chunk
             self._faults.step("in the middle of read")
 

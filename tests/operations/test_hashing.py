@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import pytest
 
+from registry.db.uploads import Upload
 from registry.oci.digest import Digest
 from registry.operations import hashing
 from registry.operations.hashing import RunningHash, RunningHashes
-from tests.support.registries import stream
 
 pytestmark = pytest.mark.anyio
 
 CONTENT: Final = b"some content"
+UPLOAD: Final = Upload("upload", len(CONTENT), "sha256", "where its bytes lie")
 
 
 async def running(*pieces: bytes, algorithm: str = "sha256") -> RunningHash:
@@ -42,57 +44,56 @@ async def test_at_hand() -> None:
     """A hash that fits is taken as it is; its taker owns it alone."""
     hashes = RunningHashes()
     hasher = await running(CONTENT)
-    hashes.keep("upload", hasher)
-    assert hashes.take("upload", "sha256", len(CONTENT)) is hasher
-    again = hashes.take("upload", "sha256", len(CONTENT))
+    hashes.keep(UPLOAD, hasher)
+    assert hashes.take(UPLOAD, "sha256") is hasher
+    again = hashes.take(UPLOAD, "sha256")
     assert again is not hasher
     assert (again.size, again.digest()) == (0, Digest.of(b""))
 
 
-async def test_first_bytes() -> None:
-    """The hash of the first bytes is taken where others have appended, and catches up with what is behind them."""
-    hashes = RunningHashes()
-    hasher = await running(CONTENT[:5])
-    hashes.keep("upload", hasher)
-    assert hashes.take("upload", "sha256", len(CONTENT)) is hasher
-    assert hasher.size == 5
-    await hasher.catch_up(stream(CONTENT[5:7], CONTENT[7:]))
-    assert (hasher.size, hasher.digest()) == (len(CONTENT), Digest.of(CONTENT))
-
-
 @pytest.mark.parametrize(
-    ("algorithm", "size"), [("sha512", len(CONTENT)), ("sha256", len(CONTENT) - 1), ("sha256", 0)]
+    ("algorithm", "now"),
+    [
+        ("sha512", UPLOAD),
+        ("sha256", replace(UPLOAD, size=len(CONTENT) - 1)),
+        ("sha256", replace(UPLOAD, size=len(CONTENT) + 1)),
+        ("sha256", replace(UPLOAD, state="somebody else's bytes")),
+    ],
 )
-async def test_does_not_fit(algorithm: str, size: int) -> None:
-    """A hash of another algorithm, or of more bytes, is not taken, but one of no bytes."""
+async def test_does_not_fit(algorithm: str, now: Upload) -> None:
+    """A hash of another algorithm, of fewer or more bytes, or of as many others is not taken, but one of no bytes."""
     hashes = RunningHashes()
-    hashes.keep("upload", await running(CONTENT))
-    hasher = hashes.take("upload", algorithm, size)
+    hashes.keep(UPLOAD, await running(CONTENT))
+    hasher = hashes.take(now, algorithm)
     assert (hasher.algorithm, hasher.size, hasher.digest()) == (algorithm, 0, Digest.of(b"", algorithm))
 
 
 async def test_not_at_hand() -> None:
     """After a restart, or in another worker, no bytes are hashed yet; uploads are not mixed up."""
     hashes = RunningHashes()
-    hashes.keep("other", await running(b"other bytes!"))
-    assert hashes.take("upload", "sha256", len(CONTENT)).size == 0
+    hashes.keep(replace(UPLOAD, id="other"), await running(b"other bytes!"))
+    assert hashes.take(UPLOAD, "sha256").size == 0
 
 
 async def test_forget() -> None:
     """A forgotten hash is gone; to forget one that is not there is no error."""
     hashes = RunningHashes()
-    hashes.keep("upload", await running(CONTENT))
+    hashes.keep(UPLOAD, await running(CONTENT))
     for _ in range(2):
         hashes.forget("upload")
-    assert hashes.take("upload", "sha256", len(CONTENT)).size == 0
+    assert hashes.take(UPLOAD, "sha256").size == 0
 
 
 async def test_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uploads that nobody goes on with do not fill the memory; hashes of no bytes take no room in it."""
     monkeypatch.setattr(hashing, "_UPLOADS_MAX", 2)
     hashes = RunningHashes()
-    for upload in ("one", "two", "three"):
+    one, two, three = (replace(UPLOAD, id=name) for name in ("one", "two", "three"))
+    for upload in (one, two, three):
         hashes.keep(upload, await running(CONTENT))
-    hashes.keep("four", await running())
-    taken = [hashes.take(upload, "sha256", len(CONTENT)).size for upload in ("one", "two", "three", "four")]
-    assert taken == [0, len(CONTENT), len(CONTENT), 0]
+    hashes.keep(replace(UPLOAD, id="four", size=0), await running())
+    assert [hashes.take(upload, "sha256").size for upload in (one, two, three)] == [
+        0,
+        len(CONTENT),
+        len(CONTENT),
+    ]

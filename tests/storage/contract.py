@@ -174,16 +174,6 @@ class BlobStoreContract(ABC):
             await staged.flush()
             assert await staged_bytes(staged) == MORE_THAN_A_CHUNK + b"!"
 
-    async def test_staged_bytes_are_read_from_anywhere(self, store: BlobStore) -> None:
-        """Reading from a place on gives what is behind it, nothing at the end; where segments end does not matter."""
-        state = self.put_staged(store, "upload", MORE_THAN_A_CHUNK)
-        async with store.stage("upload", state) as staged:
-            await staged.write(CONTENT)
-            await staged.flush()
-            content = MORE_THAN_A_CHUNK + CONTENT
-            for start in (1, len(MORE_THAN_A_CHUNK), len(content) - 1, len(content)):
-                assert await staged_bytes(staged, start) == content[start:]
-
     async def test_pieces_of_any_size_are_written(self, store: BlobStore) -> None:
         """Pieces are appended one behind the other, empty and large ones as well."""
         async with store.stage("upload") as staged:
@@ -470,9 +460,9 @@ async def read(store: BlobStore, digest: Digest) -> bytes:
         return await reader.read(0, reader.size)
 
 
-async def staged_bytes(staged: Any, start: int = 0) -> bytes:
-    """All staged bytes from there on."""
-    return b"".join([piece async for piece in staged.read(start)])
+async def staged_bytes(staged: Any) -> bytes:
+    """All staged bytes."""
+    return b"".join([piece async for piece in staged.read()])
 
 
 async def blobs_of(store: BlobStore) -> set[StoredBlob]:

@@ -78,11 +78,11 @@ class ObjectReader:
         await self._give_up([piece for piece in self._pieces if piece.end <= self._next])
         return content
 
-    async def pieces(self, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` to before `end`."""
+    async def pieces(self, size: int) -> AsyncIterator[bytes]:
+        """The first `size` bytes."""
         try:
-            for offset in range(start, end, CHUNK_BYTES):
-                yield await self.read(offset, min(CHUNK_BYTES, end - offset))
+            for offset in range(0, size, CHUNK_BYTES):
+                yield await self.read(offset, min(CHUNK_BYTES, size - offset))
         finally:
             await self.close()
 

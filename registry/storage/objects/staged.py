@@ -67,7 +67,7 @@ class ObjectStaged:
         while self.size > size:
             last = self._segments.pop()
             if (rest := size - self.flushed) > 0:
-                async for piece in self._reader(last).pieces(0, rest):
+                async for piece in self._reader(last).pieces(rest):
                     await self.write(piece)
                 await self.flush()
 
@@ -106,10 +106,10 @@ class ObjectStaged:
             writing, self._writing = self._writing, None
             self._segments.append(await writing.end())
 
-    async def read(self, start: int = 0) -> AsyncIterator[bytes]:
+    async def read(self) -> AsyncIterator[bytes]:
         """See the contract."""
         await self.flush()
-        async for piece in self._reader(*self._segments).pieces(start, self.size):
+        async for piece in self._reader(*self._segments).pieces(self.size):
             yield piece
 
     async def publish(self, digest: Digest) -> None:
