@@ -662,7 +662,7 @@ async def test_trickle_loses_its_place(settings: Settings, monkeypatch: pytest.M
         await begun.wait()
         await repo.upload(large)
         refused = await trickling
-        assert "less than 1 MiB" in refusal(refused, 408, "BLOB_UPLOAD_INVALID")["message"]
+        assert "less than 256 KiB" in refusal(refused, 408, "BLOB_UPLOAD_INVALID")["message"]
         stands = await repo.get(location)
         assert int(stands.headers["range"].removeprefix("0-")) >= len(large.content) - 1
 
