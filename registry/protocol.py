@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 HEAD_BYTES_MAX: Final = 64 * 1024  # request line and headers; tokens with many scopes reach some 20 KiB
 BODY_BYTES_HELD_MAX: Final = 128 * 1024
 """How much of a body is taken in advance."""
+LINGER_SECONDS: Final = 1.0
+"""How long a server that ends must have answered nothing before it closes idle connections."""
 
 ZERO_COPY: Final = "http.response.zerocopysend"
 """The ASGI extension by which the kernel sends `count` bytes from `offset` on of `file`, a descriptor. Of our own is
@@ -157,6 +159,7 @@ class Protocol(HttpToolsProtocol):
 
     cycle: Cycle  # None before the first request, as uvicorn has it
     _in_head = False
+    _ending = False
     _head_bytes = 0
     _waiting_since: float | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -211,7 +214,7 @@ class Protocol(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not self._ending,
             on_response=self.on_response_complete,
         )
         if earlier is None or earlier.response_complete:
@@ -267,6 +270,29 @@ class Protocol(HttpToolsProtocol):
         lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
         self.transport.write(b"".join([STATUS_LINE[400], *lines, b"connection: close\r\n\r\n", content]))
         self.transport.close()
+
+    def shutdown(self) -> None:
+        """See uvicorn; the server ends, so the next answer is the last one here, and says so.
+
+        A proxy may have sent a request that has not come yet. It must not send every kind of request again (RFC 9110,
+        9.2.2), so that to be idle is no reason to be closed at once.
+        """
+        self._ending = True
+        current: Cycle | None = self.cycle
+        if current is not None and not current.response_started:
+            current.keep_alive = False
+        self._linger(self.loop.time() + (self.config.timeout_graceful_shutdown or 0) / 2)
+
+    def _linger(self, until: float, answered: int | None = None) -> None:
+        """Close it when it is idle, and the server has answered no more than `answered` for a while; or it is late."""
+        if self.transport.is_closing():
+            return
+        current: Cycle | None = self.cycle
+        idle = current is None or current.response_complete
+        if idle and (answered == self.server_state.total_requests or self.loop.time() >= until):
+            self.transport.close()
+        else:
+            self.loop.call_later(LINGER_SECONDS, self._linger, until, self.server_state.total_requests)
 
     def _look_after(self) -> None:
         waited = 0.0 if self._waiting_since is None else self.loop.time() - self._waiting_since

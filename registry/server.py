@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -23,7 +24,7 @@ from registry.greeting import greeting
 from registry.keys import Config
 from registry.memory import loading
 from registry.protocol import Protocol
-from registry.sockets import BACKLOG, CannotListen, listening
+from registry.sockets import BACKLOG, CannotListen, last_accepts, listening
 from registry.tls import Certificate
 
 APPLICATION = "registry.app"
@@ -179,6 +180,12 @@ class _Server(uvicorn.Server):
         if self.started:
             self._announce()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn.Server."""
+        for seconds in last_accepts(sockets or []):
+            await asyncio.sleep(seconds)
+        await super().shutdown(sockets)
+
 
 def _serve_here(
     config: Config,
@@ -248,6 +255,8 @@ class _Supervisor(Multiprocess):
 
     def terminate_all(self) -> None:
         """See Multiprocess."""
+        for seconds in last_accepts(self.sockets):
+            time.sleep(seconds)
         for listener in self.sockets:  # else the kernel would go on taking connections for us
             listener.close()
         super().terminate_all()

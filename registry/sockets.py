@@ -1,10 +1,14 @@
-"""Listening sockets, TCP or Unix, bound here so that what is wrong with the address is said in one line."""
+"""Listening sockets, TCP or Unix: what is wrong with an address is said in one line, who is connected is accepted."""
 
+import ctypes
 import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator
+import struct
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -13,6 +17,20 @@ from registry.keys import Http
 BACKLOG = 2048
 UNIX_UMASK = 0o117  # the socket's owner and group may connect
 PROBE_SECONDS = 1.0
+
+ACCEPT_POLL_SECONDS = 0.01
+LAST_ACCEPTS_SECONDS_MAX = 1.0
+HANDSHAKE_SECONDS = 0.1  # a round trip, after which whoever was answered by the kernel is connected
+
+TCP_INFO_BYTES = 28  # up to tcpi_unacked, which for a listener is what waits; linux/tcp.h
+SO_ATTACH_FILTER = 26  # asm-generic/socket.h; Python does not name it
+DROP_SYN = (  # code, jump if true, jump if false, operand; linux/filter.h
+    (0x30, 0, 0, 13),  # the flags of the TCP header
+    (0x54, 0, 0, 0x12),  # of them SYN and ACK
+    (0x15, 0, 1, 0x02),  # SYN alone asks for a new connection
+    (0x06, 0, 0, 0),  # drop the packet
+    (0x06, 0, 0, 0xFFFFFFFF),  # take it
+)
 
 
 class CannotListen(Exception):
@@ -30,6 +48,22 @@ def listening(http: Http) -> Iterator[list[socket.socket]]:
             yield [stack.enter_context(_unix(http.unix_socket))]
         else:
             yield _tcp(http.host, http.port, stack)
+
+
+def last_accepts(listeners: Sequence[socket.socket]) -> Iterator[float]:
+    """Let nobody in any more; gives pauses, in seconds, after which all who are in have been accepted.
+
+    Closing a listener resets the connections that wait to be accepted, on which requests may have been sent already.
+    Who comes now hears nothing, tries again after a second, and is refused then: a proxy goes on to the next server.
+    """
+    if sys.platform != "linux":
+        return
+    for listener in listeners:
+        _drop_syn(listener)
+    deadline = time.monotonic() + LAST_ACCEPTS_SECONDS_MAX
+    while any(map(_waiting, listeners)) and time.monotonic() < deadline:
+        yield ACCEPT_POLL_SECONDS
+    yield HANDSHAKE_SECONDS
 
 
 def url(listener: socket.socket, *, secure: bool) -> str:
@@ -78,6 +112,23 @@ def _reason(error: OSError) -> str:
     if error.errno == errno.EACCES:
         return "permission denied; ports below 1024 usually need one above, or a privilege"
     return os.strerror(error.errno).lower() if error.errno else str(error)
+
+
+def _drop_syn(listener: socket.socket) -> None:
+    """Let the kernel take no notice of those who want to connect by TCP, and go on with those it has answered."""
+    code = b"".join(struct.pack("HBBI", *instruction) for instruction in DROP_SYN)
+    buffer = ctypes.create_string_buffer(code)
+    program = struct.pack("HP", len(DROP_SYN), ctypes.addressof(buffer))
+    with suppress(OSError):  # a kernel that cannot do it
+        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
+def _waiting(listener: socket.socket) -> int:
+    """How many TCP connections wait to be accepted."""
+    if listener.family == socket.AF_UNIX:
+        return 0
+    info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+    return int.from_bytes(info[-4:], sys.byteorder)
 
 
 @contextmanager

@@ -22,6 +22,8 @@ import pytest
 import trustme
 
 from registry.server import explained
+from registry.sockets import ACCEPT_POLL_SECONDS, HANDSHAKE_SECONDS, last_accepts
+from tests.stand_in import LONG_BYTES
 
 PROJECT = Path(__file__).parents[1]
 DEADLINE_SECONDS = 60  # for what has to happen at all; how fast is nobody's business here
@@ -134,6 +136,22 @@ def request_in_progress(port: int) -> Iterator[Callable[[], bytes]]:
         yield finish
 
 
+@contextlib.contextmanager
+def kept_connection(port: int) -> Iterator[http.client.HTTPConnection]:
+    """A connection that is made at once, and takes several requests."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)) as made:
+        made.connect()
+        yield made
+
+
+def ask_on(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+    """The answer to a request that a proxy would not send twice."""
+    connection.request("POST", "/", b"abc")
+    answer = connection.getresponse()
+    assert json.load(answer)["bytes"] == 3
+    return answer
+
+
 def refuses(port: int) -> bool:
     """Whether nobody listens on the port."""
     try:
@@ -176,12 +194,92 @@ def test_does_not_wait_for_ever(start: Start, workers: int) -> None:
         assert running.stop() == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_idle_connection_is_answered_once_more(start: Start, workers: int) -> None:
+    """After the signal a connection is not closed while it is idle: one more request is answered, and told so."""
+    running = start(http={"workers": workers})
+    with kept_connection(running.port) as connection:
+        ask_on(connection)
+        running.process.send_signal(signal.SIGTERM)
+        while ask_on(connection).getheader("connection") != "close":
+            time.sleep(0.05)
+        assert running.process.wait(DEADLINE_SECONDS) == 0
+
+
+def test_long_answer_is_not_the_last(start: Start) -> None:
+    """An answer that had begun before the signal could not say that it was the last one: the next request is answered."""
+    running = start()
+    with kept_connection(running.port) as connection:
+        connection.request("GET", "/long")
+        answer = connection.getresponse()
+        running.process.send_signal(signal.SIGTERM)
+        eventually(lambda: refuses(running.port))
+        assert len(answer.read()) == LONG_BYTES
+        assert answer.getheader("connection") is None
+        assert ask_on(connection).getheader("connection") == "close"
+        assert running.process.wait(DEADLINE_SECONDS) == 0
+
+
+def test_who_is_connected_is_answered(start: Start) -> None:
+    """Whoever got in before the server stopped listening is answered, though it was too busy to accept the connection."""
+    running = start()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(kept_connection(running.port)).request("GET", "/busy")
+        running.process.send_signal(signal.SIGTERM)
+        connections = []
+        with contextlib.suppress(ConnectionRefusedError):
+            while True:
+                connections.append(stack.enter_context(kept_connection(running.port)))
+                connections[-1].request("POST", "/", b"abc")
+                time.sleep(0.005)
+        assert {connection.getresponse().status for connection in connections} == {200}
+        assert running.process.wait(DEADLINE_SECONDS) == 0
+
+
+def test_nobody_new_gets_in() -> None:
+    """Before a listener is closed, who is connected is waited for, and who comes then is not let in."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        address = listener.getsockname()
+        early = stack.enter_context(socket.create_connection(address))
+        pauses = last_accepts([listener])
+        assert [next(pauses), next(pauses)] == [ACCEPT_POLL_SECONDS] * 2
+        with pytest.raises(TimeoutError):
+            socket.create_connection(address, timeout=0.2)
+        early.sendall(b"abc")
+        accepted = stack.enter_context(listener.accept()[0])
+        assert accepted.recv(10) == b"abc"
+        assert list(pauses) == [HANDSHAKE_SECONDS]
+
+
+def test_last_accepts_come_to_an_end() -> None:
+    """A connection that nobody accepts, as where no more files can be opened, does not keep the server from stopping."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        for seconds in last_accepts([listener]):
+            time.sleep(seconds)
+
+
 def test_stops_with_idle_connections(start: Start) -> None:
-    """Connections without a request do not keep it from stopping."""
+    """Connections without a request do not keep it from stopping, and are not waited for until the time is over."""
     running = start()
     with socket.create_connection(("127.0.0.1", running.port)):
         running.get()
         assert running.stop() == 0
+    assert running.errors.read_text() == ""
+
+
+def test_idle_connections_are_not_kept_for_others(start: Start) -> None:
+    """Where others go on asking, idle connections are closed nevertheless, in half of the time that requests may take."""
+    running = start(http={"shutdown_seconds_max": 6})
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(kept_connection(running.port)) for _ in range(40)]
+        running.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(ConnectionError):
+            for connection in connections:
+                ask_on(connection)
+                time.sleep(0.2)
+        assert running.process.wait(DEADLINE_SECONDS) == 0
+    assert running.errors.read_text() == ""
 
 
 @pytest.mark.parametrize("workers", [1, 2])
