@@ -20,6 +20,9 @@ from tests.support.wire import DEADLINE_SECONDS, Answer, Wire, assert_no_fault, 
 MIB = 1024 * 1024
 IDLE_SECONDS = 1
 BASE = blob("base")
+ENOUGH = 256 * 1024
+"""As much as a body has to bring in that time."""
+STEADY = blob("steady", 4 * ENOUGH)
 LARGE = blob("large", 24 * MIB)
 INDEX = index()
 INDEX_TYPE = f"Content-Type: {INDEX.media_type}"
@@ -414,10 +417,10 @@ def test_slow_body_is_408(server: Server) -> None:
 def test_steady_body_is_not_idle(wire: Wire) -> None:
     """A body that comes slowly but steadily may take longer than the time that it may be idle."""
     location = started(wire)
-    wire.request(f"PUT {location}?digest={BASE.digest}\nContent-Length: 4")
-    for byte in b"base":
+    wire.request(f"PUT {location}?digest={STEADY.digest}\nContent-Length: {len(STEADY.content)}")
+    for start in range(0, len(STEADY.content), ENOUGH):
         time.sleep(IDLE_SECONDS * 0.4)
-        wire.send(bytes([byte]))
+        wire.send(STEADY.content[start : start + ENOUGH])
     assert wire.answer().status == 201
 
 
@@ -462,19 +465,19 @@ def test_two_clients_one_upload(server: Server) -> None:
     """While one connection sends, another is told with 416 where the upload stands, and both can go on."""
     with Wire(server.host) as one, Wire(server.host) as two:
         location = started(one)
-        one.request(f"PATCH {location}\nContent-Length: 4")
-        one.send(b"b")
+        one.request(f"PATCH {location}\nContent-Length: {len(STEADY.content)}")
+        one.send(STEADY.content[:ENOUGH])
         time.sleep(0.1)
         outcome: list[Answer] = []
         thread = threading.Thread(target=lambda: outcome.append(two.ask(f"PATCH {location}", b"")))
         thread.start()
-        for byte in b"ase":
+        for start in range(ENOUGH, len(STEADY.content), ENOUGH):
             time.sleep(IDLE_SECONDS * 0.8)
-            one.send(bytes([byte]))
+            one.send(STEADY.content[start : start + ENOUGH])
         assert one.answer().status == 202
         thread.join()
         assert outcome[0].status in {202, 416}
-        assert two.ask(f"PUT {location}?digest={BASE.digest}", b"").status == 201
+        assert two.ask(f"PUT {location}?digest={STEADY.digest}", b"").status == 201
 
 
 def test_downloads_that_are_broken_off(server: Server) -> None:
