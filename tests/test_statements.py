@@ -74,9 +74,8 @@ class Watched:
 
     async def hear(self, ask: Ask) -> Said:
         """What is said while a request is answered; each line is in the log before Postgres does it."""
-        await self.repository.head(
-            "manifests/latest"
-        )  # or it would be asked whether the connection still lives
+        # Or it would be asked whether the connection still lives.
+        await self.repository.head("manifests/latest")
         start = self.log.stat().st_size
         answer = await ask(self.repository)
         assert answer.is_success, answer.text

@@ -34,9 +34,8 @@ class Body:
         self._receive = receive
         self.idle_seconds_max = idle_seconds_max
         self.received = 0
-        self._waited_seconds = (
-            0.0  # for the client: what the registry takes to write is not the client's time
-        )
+        # For the client: the time that the registry takes to write is not the client's.
+        self._waited_seconds = 0.0
         self._due = _LEAST_BYTES
         self.finished = False
 

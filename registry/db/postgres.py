@@ -195,6 +195,7 @@ class PostgresDatabase(Database):
                     return job(_driven(connection))
             except FAILURES as error:
                 # Nothing was done, and the reason is gone when the other transaction is: the same again will work.
+                # So it will where the connection was found dead before it had begun anything.
                 again = state_of(error) in {_SERIALIZATION_FAILURE, _DEADLOCK_DETECTED}
                 if not again and not (self._liveness.doubt_after(error) and unanswered):
                     raise _told(error) from error
